@@ -1,0 +1,1 @@
+"""hornet-convert: fetch, check, convert and verify the published HorNet checkpoints."""
