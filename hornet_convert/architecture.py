@@ -154,7 +154,7 @@ class Architecture:
 
 
 def order_widths(dim: int, order: int) -> tuple[int, ...]:
-    """Channels d_0..d_{n-1} of the parts that a gnConv of order n multiplies, d_k = d / 2^(n-1-k)."""
+    """Channels d_0..d_{n-1} that a gnConv of order n multiplies: d_k = d / 2^(n-1-k)."""
     return tuple(dim >> (order - 1 - k) for k in range(order))
 
 

@@ -18,7 +18,7 @@ EXIT_INTERRUPTED = 130
 
 
 def printable(text: str, limit: int = 200) -> str:
-    """Text that came from a file or a server, safe to show: control characters escaped, cut short."""
+    """Text from a file or a server, safe to show: control characters escaped, cut short."""
     shown = "".join(
         c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode()
         for c in text[: limit + 1]

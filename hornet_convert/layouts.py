@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from typing import Literal, get_args
 
 Layout = Literal["reference", "official", "openmmlab"]
@@ -72,7 +72,7 @@ _PLACEHOLDERS = {
 }
 
 
-@lru_cache(maxsize=None)
+@cache
 def _patterns(source: Layout, target: Layout) -> tuple[tuple[re.Pattern[str], str], ...]:
     column, other = LAYOUTS.index(source), LAYOUTS.index(target)
     patterns = []
@@ -86,7 +86,7 @@ def _patterns(source: Layout, target: Layout) -> tuple[tuple[re.Pattern[str], st
 
 
 def translate(key: str, source: Layout, target: Layout) -> str | None:
-    """The name in layout `target` of the tensor called `key` in layout `source`; None if unknown."""
+    """The name in layout `target` of what is `key` in layout `source`; None if unknown."""
     for pattern, template in _patterns(source, target):
         match = pattern.fullmatch(key)
         if match is not None:

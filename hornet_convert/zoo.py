@@ -20,13 +20,15 @@ OFFICIAL_URL = "https://cloud.tsinghua.edu.cn/f/{id}/?dl=1"
 
 DATASETS = {"in1k": "ImageNet-1k", "in21k": "ImageNet-21k"}
 
+PARAMETERS_TOLERANCE_M = 0.0051  # the published counts are rounded to 0.01 M
+
 IN21K_HEAD = (
-    "The ImageNet-21k head has 10459 rows (ImageNet-21K-P plus nine classes), so the file holds more "
-    "parameters than the published total, which counts 1000 classes."
+    "The ImageNet-21k head has 10459 rows (ImageNet-21K-P plus nine classes), so the file holds "
+    "more parameters than the published total, which counts 1000 classes."
 )
 GF384_PARAMETERS = (
-    "The published 201.23 M was counted with filters of 24×12 and 13×7; the half spectra of 24×24 and "
-    "12×12 are 24×13 and 12×7, which gives 201 806 824."
+    "The published 201.23 M was counted with filters of 24×12 and 13×7; the half spectra of 24×24 "
+    "and 12×12 are 24×13 and 12×7, which gives 201 806 824."
 )
 
 
@@ -88,9 +90,9 @@ class Published:
 
     @property
     def parameters_are_right(self) -> bool:
-        """Whether the published parameter count agrees with the definition, as far as it is rounded."""
+        """Whether the published parameter count is that of the definition, up to its rounding."""
         exact = self.architecture.parameters(self.published_classes)
-        return abs(exact / 1e6 - self.parameters_m) <= 0.0051
+        return abs(exact / 1e6 - self.parameters_m) <= PARAMETERS_TOLERANCE_M
 
 
 MODELS: tuple[Published, ...] = (

@@ -1,0 +1,152 @@
+"""What was found out about one checkpoint, as one object: a table for people, JSON for programs.
+
+A check is passed, failed, or not checked with the reason; a failed one is a value, no exception.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
+
+from hornet_convert.errors import EXIT_CHECK_FAILED, EXIT_OK, HornetConvertError
+
+Status = Literal["pass", "fail", "not checked"]
+
+CHECKS: Final = {
+    "checksum": "The file's SHA-256 is the one it is known by.",
+    "container": "The container is whole: every part lies where it says and matches its CRC.",
+    "model": "The key layout and the model are recognised.",
+    "keys": "Every tensor of the model is there once, and none beside.",
+    "tensors": "Every tensor has the shape the definition gives it and a floating-point type.",
+    "values": "Every tensor is finite and not all zero, and the layer scales have been trained.",
+    "parameters": "The number of parameters agrees with the published figure.",
+    "fingerprint": "The weights have the fingerprint the file records for itself.",
+    "forward": "The reference model computes with the remapped weights what the source computes.",
+    "readback": "The written file, opened again, holds every tensor bit for bit.",
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One row of the verdict: a code of CHECKS, its status, and one sentence of detail."""
+
+    code: str
+    status: Status
+    detail: str
+
+    def __post_init__(self) -> None:
+        if self.code not in CHECKS:
+            raise ValueError(f"no such check: {self.code}")
+
+
+def passed(code: str, detail: str) -> Check:
+    """A check that was made and holds."""
+    return Check(code, "pass", detail)
+
+
+def failed(code: str, detail: str) -> Check:
+    """A check that was made and does not hold."""
+    return Check(code, "fail", detail)
+
+
+def not_checked(code: str, because: str) -> Check:
+    """A check that was not made, and why."""
+    return Check(code, "not checked", f"not checked, because {because}")
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything known about one checkpoint after a command has looked at it.
+
+    `layout` and `container` are the source's; `sha256` is the source file's; `notes` are facts
+    worth knowing that decide nothing; `output` is the path of the written file; `source` tells
+    where a fetched file came from.
+    """
+
+    path: str | None = None
+    model: str | None = None
+    layout: str | None = None
+    container: str | None = None
+    num_classes: int | None = None
+    sha256: str | None = None
+    fingerprint: str | None = None
+    checks: tuple[Check, ...] = ()
+    notes: tuple[str, ...] = ()
+    ema: str | None = None
+    source: dict[str, Any] | None = None
+    output: str | None = None
+    output_sha256: str | None = None
+    error: HornetConvertError | None = None
+    seconds: float | None = field(default=None, compare=False)
+
+    def __bool__(self) -> bool:
+        """Whether nothing went wrong."""
+        return self.status == "pass"
+
+    @property
+    def status(self) -> Literal["pass", "fail", "error"]:
+        """`error` if the work could not be done, `fail` if a check failed, else `pass`."""
+        if self.error is not None and self.error.exit_code != EXIT_CHECK_FAILED:
+            return "error"
+        if self.error is not None or any(check.status == "fail" for check in self.checks):
+            return "fail"
+        return "pass"
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of a command that ends with this report."""
+        if self.error is not None:
+            return self.error.exit_code
+        return EXIT_CHECK_FAILED if self.status == "fail" else EXIT_OK
+
+    def with_error(self, error: HornetConvertError) -> Report:
+        """The same report, ended by an error."""
+        return replace(self, error=error)
+
+    def to_json(self) -> dict[str, Any]:
+        """The documented JSON object; absent things are null."""
+        return {
+            "status": self.status,
+            "path": self.path,
+            "model": self.model,
+            "layout": self.layout,
+            "container": self.container,
+            "num_classes": self.num_classes,
+            "sha256": self.sha256,
+            "fingerprint": self.fingerprint,
+            "checks": [
+                {"code": check.code, "status": check.status, "detail": check.detail}
+                for check in self.checks
+            ],
+            "notes": list(self.notes),
+            "ema": self.ema,
+            "source": self.source,
+            "output": self.output,
+            "output_sha256": self.output_sha256,
+            "error": None if self.error is None else error_to_json(self.error),
+            "seconds": self.seconds,
+        }
+
+
+def error_to_json(error: HornetConvertError) -> dict[str, Any]:
+    """The `error` member of the JSON document."""
+    return {
+        "code": error.code,
+        "message": error.message,
+        "where": error.where,
+        "expected": error.expected,
+        "found": error.found,
+        "hint": error.hint,
+    }
+
+
+def summary_to_json(reports: list[Report]) -> dict[str, Any]:
+    """The JSON document for several models: the worst status, and every report."""
+    order = ("pass", "fail", "error")
+    worst = max((report.status for report in reports), key=order.index, default="pass")
+    return {"status": worst, "results": [report.to_json() for report in reports]}
+
+
+def worst_exit_code(reports: list[Report]) -> int:
+    """The exit code for several models: the highest of theirs."""
+    return max((report.exit_code for report in reports), default=EXIT_OK)

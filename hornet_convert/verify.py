@@ -1,0 +1,223 @@
+"""`verify`: everything that can be told about a checkpoint file, without writing or a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hornet_convert import checks, zoo
+from hornet_convert.architecture import Architecture
+from hornet_convert.checkpoint.reader import Checkpoint, open_checkpoint
+from hornet_convert.checkpoint.state_dict import StateDict, select_state_dict
+from hornet_convert.checkpoint.tensors import Tensor
+from hornet_convert.checks import Expected
+from hornet_convert.fingerprint import fingerprint
+from hornet_convert.identity import Identity, identify
+from hornet_convert.layouts import remap
+from hornet_convert.report import Check, Report, not_checked
+from hornet_convert.scan import Scan, scan
+from hornet_convert.values import as_floats
+
+Progress = Callable[[str, int, int], None]
+"""Called with (what is being done, bytes done, bytes in all)."""
+
+
+NO_FORWARD = "--no-forward was given"
+UNSOUND = "the keys and shapes are not those of a model"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An open checkpoint, the state dict chosen in it, and what that was found to be."""
+
+    checkpoint: Checkpoint
+    state: StateDict
+    identity: Identity
+    asked: str | None = None
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors with a known place in a HorNet, by source key."""
+        return {key: self.state.tensors[key] for key in self.identity.names}
+
+    def by_reference_name(self) -> dict[str, Tensor]:
+        """The same, by reference name."""
+        return {name: self.state.tensors[key] for key, name in self.identity.names.items()}
+
+    def fingerprint(self, seen: Scan) -> str:
+        """The fingerprint of a complete state dict."""
+        names = remap(self.identity.names.values(), "reference", "official").names
+        official = {key: names[reference] for key, reference in self.identity.names.items()}
+        return fingerprint(
+            {official[key]: tensor for key, tensor in self.tensors.items()},
+            {official[key]: seen.digests[key] for key in official},
+        )
+
+    def layer_scale_bounds(self, key: str) -> tuple[float, float] | None:
+        """Smallest and largest value of a small floating-point tensor."""
+        tensor = self.state.tensors[key]
+        values = as_floats(tensor.dtype, memoryview(self.checkpoint.read(tensor)))
+        if values is None or values.size == 0:
+            return None
+        return float(values.min()), float(values.max())
+
+
+def examine(checkpoint: Checkpoint, *, model: str | None = None, ema: bool = False) -> Subject:
+    """Choose the state dict in an open checkpoint and identify it; reads no tensor.
+
+    `model` is what the user says it is, in any spelling `zoo.find` or `Architecture` knows.
+    """
+    asked = None if model is None else resolve(model)
+    state = select_state_dict(checkpoint.root, ema=ema)
+    identity = identify(state.tensors, asked)
+    return Subject(checkpoint, state, identity, None if asked is None else asked.name)
+
+
+def resolve(name: str) -> Architecture:
+    """The architecture a name means: one of the nine in any spelling, or `w8-gf` and the like."""
+    try:
+        return Architecture.from_name(name)
+    except ValueError:
+        return zoo.find(name).architecture
+
+
+def verify(
+    path: Path,
+    *,
+    model: str | None = None,
+    expected: Sequence[Expected] = (),
+    ema: bool = False,
+    forward: bool = True,
+    progress: Progress | None = None,
+) -> Report:
+    """Check a file and report; the file is read once for all that needs its bytes.
+
+    Parameters
+    ----------
+    path
+        A `.pth` in any container, wrapper and layout, or a safetensors file.
+    model
+        What it should be; None to identify it.
+    expected
+        Digests the file is known by, beside the one its name may carry.
+    ema
+        Take the averaged weights instead.
+    forward
+        Whether to make the forward check, which needs torch.
+    progress
+        Told how far the reading is.
+
+    Raises
+    ------
+    HornetConvertError
+        The file cannot be read as a checkpoint at all.
+    """
+    with open_checkpoint(path) as checkpoint:
+        subject = examine(checkpoint, model=model, ema=ema)
+        seen = scan(checkpoint, subject.tensors, progress=reading(progress))
+        digest, rows = static_checks(subject, seen, expected)
+        if not forward:
+            rows.append(not_checked("forward", NO_FORWARD))
+        elif not subject.identity.sound:
+            rows.append(not_checked("forward", UNSOUND))
+        else:
+            rows.append(forward_equivalence(subject, checkpoint, subject.by_reference_name()))
+        rows.append(not_checked("readback", "nothing was written"))
+        return describe(subject, seen, digest, rows)
+
+
+def forward_equivalence(
+    subject: Subject, target: Checkpoint, by_reference_name: Mapping[str, Tensor]
+) -> Check:
+    """Compare what the source computes with what the reference model does with `target`'s tensors.
+
+    The only step that loads torch.
+    """
+    from hornet_convert.model.check import CheckpointWeights, forward_check
+
+    identity = subject.identity
+    if identity.layout is None or identity.architecture is None:
+        return not_checked("forward", "the model is not recognised")
+    return forward_check(
+        CheckpointWeights(subject.checkpoint, subject.tensors),
+        identity.layout,
+        CheckpointWeights(target, by_reference_name),
+        identity.architecture,
+        identity.num_classes,
+    )
+
+
+def reading(progress: Progress | None, what: str = "reading") -> Callable[[int, int], None] | None:
+    """Progress of one pass, named."""
+    return None if progress is None else lambda done, total: progress(what, done, total)
+
+
+def static_checks(
+    subject: Subject, seen: Scan, expected: Sequence[Expected]
+) -> tuple[str | None, list[Check]]:
+    """The fingerprint, and every check that needs neither a model nor a written file."""
+    identity, state, checkpoint = subject.identity, subject.state, subject.checkpoint
+    named = checks.expected_by_name(checkpoint.path.name)
+    known = [*expected, *([named] if named else [])]
+    broken = {storage for storage, _ in seen.damaged}
+    damaged = [key for key, tensor in subject.tensors.items() if tensor.storage in broken]
+    total = sum(tensor.nbytes for tensor in subject.tensors.values())
+    digest = subject.fingerprint(seen) if identity.complete else None
+    recorded = checkpoint.metadata.get("fingerprint")
+    return digest, [
+        checks.checksum(seen.sha256, known),
+        checks.container(checkpoint.container, damaged, seen.checked_bytes, total),
+        checks.model(identity, subject.asked),
+        checks.keys(identity),
+        checks.shapes_and_dtypes(identity, state.tensors),
+        checks.values(identity, seen.values, subject.layer_scale_bounds),
+        checks.parameters(identity, state.tensors),
+        checks.recorded_fingerprint(digest, recorded),
+    ]
+
+
+def describe(subject: Subject, seen: Scan, digest: str | None, rows: Sequence[Check]) -> Report:
+    """The report of a subject and its checks, with the notes a reader should have."""
+    identity = subject.identity
+    return Report(
+        path=str(subject.checkpoint.path),
+        model=identity.name,
+        layout=identity.layout,
+        container=subject.checkpoint.container,
+        num_classes=identity.num_classes,
+        sha256=seen.sha256,
+        fingerprint=digest,
+        checks=tuple(rows),
+        notes=tuple(_notes(subject, seen.sha256)),
+        ema=_ema(subject.state),
+    )
+
+
+def _ema(state: StateDict) -> str | None:
+    if state.is_ema:
+        return "taken"
+    return "present, not taken" if state.ema_wrapper is not None else None
+
+
+def _notes(subject: Subject, sha256: str) -> list[str]:
+    state = subject.state
+    notes = []
+    if state.wrapper:
+        notes.append(f"the weights lie under {' → '.join(state.wrapper)!r}")
+    if state.prefix:
+        notes.append(f"the prefix {state.prefix!r} was taken off the keys")
+    if state.ema_wrapper is not None:
+        where = " → ".join(state.ema_wrapper)
+        taken = "were taken" if state.is_ema else "were not taken; --ema takes them"
+        notes.append(f"averaged weights (EMA) lie under {where!r} and {taken}")
+    notes += [f"dropped: {line}" for line in state.dropped]
+    row = zoo.with_hash(sha256)
+    if row is not None:
+        model, current = row
+        which = "the published file" if current else "a superseded publication of 2022-09-09"
+        notes.append(f"the SHA-256 begins like {which} of {model.name}")
+    published = subject.identity.published
+    if published is not None:
+        notes += list(published.errata)
+    return notes

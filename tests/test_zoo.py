@@ -1,0 +1,95 @@
+"""The nine rows: names a user may type, and what is computed against what is published."""
+
+import json
+
+import pytest
+
+from hornet_convert import zoo
+from hornet_convert.architecture import Architecture
+from hornet_convert.cli import run
+from hornet_convert.errors import UnknownModelError
+
+
+@pytest.mark.parametrize("model", zoo.MODELS, ids=lambda model: model.name)
+def test_every_spelling_finds_its_row(model: zoo.Published) -> None:
+    """Short name, label, authors' name, published stem and file all mean the same row."""
+    spellings = (
+        model.name,
+        f"hornet-{model.name}",
+        model.label,
+        model.label.lower(),
+        model.authors_name,
+        model.stem,
+        model.file_name,
+        model.stem + "-12345678.safetensors",
+        f"  {model.name.upper().replace('-', '_')} ",
+    )
+    assert [model] * len(spellings) == [zoo.find(spelling) for spelling in spellings]
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("larg-gf384", "large-gf384"), ("tinny", "tiny"), ("hornet_smal_gf", "small-gf")]
+)
+def test_a_near_miss_gets_a_suggestion(typed: str, meant: str) -> None:
+    """A misspelt name is an error that names what was probably meant."""
+    with pytest.raises(UnknownModelError) as caught:
+        zoo.find(typed)
+    assert caught.value.hint is not None
+    assert meant in caught.value.hint
+
+
+def test_no_two_rows_share_a_name_or_a_hash() -> None:
+    """Every alias, hash and link belongs to one row."""
+    for values in (
+        [model.name for model in zoo.MODELS],
+        [model.sha8 for model in zoo.MODELS] + [old for m in zoo.MODELS for old in m.superseded],
+        [link for model in zoo.MODELS for link in model.official_links],
+        [model.file_name for model in zoo.MODELS],
+    ):
+        assert len(values) == len(set(values))
+
+
+def test_a_hash_tells_row_and_generation() -> None:
+    """The first digits of a SHA-256 identify the current and the superseded publications."""
+    assert (zoo.BY_NAME["tiny"], True) == zoo.with_hash("0e8eedff" + "0" * 56)
+    assert (zoo.BY_NAME["tiny"], False) == zoo.with_hash("13316b34" + "0" * 56)
+    assert zoo.with_hash("f" * 64) is None
+
+
+def test_only_the_erratum_disagrees_with_the_published_parameters() -> None:
+    """Eight published counts are right to their rounding, the ninth is the known erratum."""
+    assert ["large-gf384"] == [m.name for m in zoo.MODELS if not m.parameters_are_right]
+
+
+def test_list_json_holds_computed_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    """`list --json` computes: the six exact published FLOPs come out to the last digit."""
+    assert run(["list", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["models"]
+    assert [model.name for model in zoo.MODELS] == [row["name"] for row in rows]
+    exact = [row for row in rows if row["published_flops"] is not None]
+    assert len(exact) == 6
+    assert [row["published_flops"] for row in exact] == [row["flops"] for row in exact]
+    assert 201_806_824 == rows[-1]["parameters"]
+
+
+def test_list_for_people_shows_names_and_errata(capsys: pytest.CaptureFixture[str]) -> None:
+    """The table has a line for each, and explains the figure it marks."""
+    assert run(["list"]) == 0
+    shown = capsys.readouterr().out
+    for model in zoo.MODELS:
+        assert model.file_name in shown
+    assert "201.23 M *" in shown
+    assert "24×13" in shown
+
+
+@pytest.mark.parametrize("name", ["w8", "w16-gf", "tiny-gf384", "large", "w8-gf64"])
+def test_architecture_names_round_trip(name: str) -> None:
+    """A name says all there is to an architecture."""
+    assert name == Architecture.from_name(name).name
+
+
+@pytest.mark.parametrize("name", ["", "huge", "w", "w6", "tiny-gf16", "w8-fg", "w08"])
+def test_names_outside_the_family_are_refused(name: str) -> None:
+    """A width must be a multiple of four, a filter at least as large as a 32-pixel image needs."""
+    with pytest.raises(ValueError):
+        Architecture.from_name(name)
