@@ -1,1 +1,1 @@
-"""Reading checkpoints: a file becomes a table of tensor descriptions, and nothing in it ever runs."""
+"""Reading checkpoints: a file becomes a table of tensor descriptions, and nothing in it runs."""

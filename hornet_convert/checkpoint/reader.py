@@ -1,0 +1,136 @@
+"""Open a checkpoint of any container as a table of tensors, and read tensors from it one by one."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from hornet_convert.checkpoint.files import read_into
+from hornet_convert.checkpoint.sniff import Container, open_regular, sniff
+from hornet_convert.checkpoint.tensors import Tensor
+from hornet_convert.errors import HornetConvertError, printable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hornet_convert.checkpoint.contents import Contents
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """An open checkpoint. A context manager; `close` closes the file.
+
+    Parameters
+    ----------
+    path
+        As given.
+    container
+        "zip", "legacy" or "safetensors".
+    size
+        Bytes of the file.
+    file
+        The open file, raw and unbuffered: the one that was checked.
+    root
+        Inert tree (see `inert.py`) whose leaves may be `Tensor`.
+    globals_used
+        Every name the file asks to import, as `module.name`, and the most it does with it:
+        "named", "built" or "called".
+    metadata
+        Texts in a safetensors header.
+    """
+
+    path: Path
+    container: Container
+    size: int
+    file: io.FileIO
+    root: object
+    globals_used: dict[str, str]
+    metadata: dict[str, str]
+
+    def __enter__(self) -> Checkpoint:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; tensors can no longer be read."""
+        self.file.close()
+
+    def read(self, tensor: Tensor) -> NDArray[np.uint8]:
+        """The bytes of a tensor: one-dimensional, dense, row-major, little-endian.
+
+        Raises DiskError if they cannot be read.
+        """
+        import numpy as np
+
+        if tensor.span is not None:
+            offset, nbytes = tensor.span
+            data = np.empty(nbytes, np.uint8)
+            if nbytes:
+                read_into(self.file, offset, data.data)
+            return data
+        return _gather(self.file, tensor)
+
+
+def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Open a checkpoint and read its table of tensors; nothing in it runs, no tensor is read.
+
+    Raises UsageError if there is no such file, DiskError if it cannot be read, and for everything
+    that is no well-formed checkpoint one of the FileRefusedErrors.
+    """
+    path = Path(path)
+    file, size = open_regular(path)
+    try:
+        container = sniff(file, size)
+        contents = _read(container, file, size)
+    except HornetConvertError as error:
+        file.close()
+        shown = printable(str(path))
+        error.where = shown if error.where in (None, shown) else f"{shown}, {error.where}"
+        raise
+    except BaseException:
+        file.close()
+        raise
+    return Checkpoint(
+        path, container, size, file, contents.root, contents.globals_used, contents.metadata
+    )
+
+
+def _read(container: Container, file: io.FileIO, size: int) -> Contents:
+    # Imported here: opening one container does not load the readers of the others.
+    if container == "zip":
+        from hornet_convert.checkpoint.zip_container import read_zip as read
+    elif container == "legacy":
+        from hornet_convert.checkpoint.legacy_container import read_legacy as read
+    else:
+        from hornet_convert.checkpoint.safetensors_container import read_safetensors as read
+    return read(file, size)
+
+
+def _gather(file: io.FileIO, tensor: Tensor) -> NDArray[np.uint8]:
+    """A tensor that does not stand in the file as it is: strided, expanded or big-endian."""
+    import numpy as np
+
+    size = tensor.dtype.itemsize
+    reach = 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.strides, strict=True))
+    raw = np.empty(reach * size, np.uint8)
+    read_into(file, tensor.storage.offset + tensor.first * size, raw.data)
+    view = np.lib.stride_tricks.as_strided(
+        raw.view(f"V{size}"), tensor.shape, [stride * size for stride in tensor.strides]
+    )
+    dense = np.ascontiguousarray(view).reshape(-1).view(np.uint8)
+    if tensor.storage.big_endian:
+        part = size // 2 if tensor.dtype.kind == "complex" else size
+        dense = dense.reshape(-1, part)[:, ::-1].reshape(-1)
+    return np.ascontiguousarray(dense)

@@ -1,0 +1,76 @@
+"""What stands beside the weights of a checkpoint: one line each, no part of it looked at twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from hornet_convert.checkpoint.inert import Call, Dict, Global, RefusedTensor, Set, describe
+from hornet_convert.checkpoint.tensors import Tensor
+from hornet_convert.errors import printable
+
+_MAX_LINES: Final = 1000
+_SHOWN: Final = 5
+
+
+class Surroundings:
+    """Collects things beside the weights, and says of each what it is and what is foreign in it."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._seen: set[int] = set()
+        self._more = 0
+
+    def add(self, path: tuple[object, ...], value: object) -> None:
+        """Note one thing and where it lies."""
+        if len(self._lines) >= _MAX_LINES:
+            self._more += 1
+            return
+        shown = " / ".join(
+            printable(part, 80) if isinstance(part, str) else describe(part) for part in path
+        )
+        tensors, foreign = self._inside(value)
+        parts = ["a tensor" if isinstance(value, Tensor) else describe(value)]
+        if tensors and not isinstance(value, Tensor | RefusedTensor):
+            parts.append(f"{tensors} tensors in it")
+        if foreign:
+            rest = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
+            names = ", ".join(printable(name, 80) for name in list(foreign)[:_SHOWN])
+            parts.append(f"foreign types: {names}{rest}")
+        self._lines.append(f"{shown}: {'; '.join(parts)}")
+
+    def lines(self) -> tuple[str, ...]:
+        """One printable line per thing noted."""
+        more = (f"and {self._more} more",) if self._more else ()
+        return (*self._lines, *more)
+
+    def _inside(self, value: object) -> tuple[int, dict[str, None]]:
+        """(tensors, names of what is foreign) in a value, not counting what was seen."""
+        tensors, foreign = 0, dict[str, None]()
+        waiting = [value]
+        while waiting:
+            node = waiting.pop()
+            if isinstance(node, Tensor | RefusedTensor):
+                tensors += 1
+            elif isinstance(node, Global):
+                foreign[node.dotted] = None
+            elif isinstance(node, list | tuple | Dict | Set | Call) and id(node) not in self._seen:
+                self._seen.add(id(node))
+                waiting.extend(children(node))
+        return tensors, foreign
+
+
+def children(node: object) -> Iterator[object]:
+    """Everything directly inside an inert value."""
+    if isinstance(node, list | tuple):
+        yield from node
+    elif isinstance(node, Dict):
+        yield from node.flat
+    elif isinstance(node, Set):
+        yield from node.elements
+    elif isinstance(node, Call):
+        yield node.function
+        yield from node.args
+        yield from (node.kwargs, node.pairs)
+        yield from node.elements or ()
+        yield from node.states or ()
