@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help env demo test check format validate clean
+.PHONY: help env check format test zoo demo validate clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -27,5 +27,19 @@ format: env ## rewrite to the house format
 test: env ## the test suite, on all cores
 	$(BIN)/pytest -n auto
 
+zoo: env ## a mirror of all nine: seeded full-size files, about 3.5 GB in .zoo
+	$(BIN)/python -m fixtures.zoo .zoo
+
+demo: env ## fetch, convert and verify one embedded full-size checkpoint over loopback
+	$(BIN)/python -m fixtures.zoo .zoo tiny-gf
+	$(BIN)/python -m fixtures.serve .zoo -- $(BIN)/hornet-convert fetch tiny-gf \
+		--mirror {mirror} --cache .zoo/cache --out demo
+	$(BIN)/hornet-convert verify --ckpt demo/hornet-tiny-gf_*.safetensors
+	ls -l demo
+
+validate: zoo ## all nine, full size, fetched over loopback HTTP and checked
+	$(BIN)/python -m fixtures.serve .zoo -- $(BIN)/hornet-convert validate \
+		--mirror {mirror} --cache .zoo/cache --json .zoo/validate.json --junit .zoo/validate.xml
+
 clean: ## remove everything that was built
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .zoo demo build dist *.egg-info .mypy_cache .ruff_cache .hypothesis

@@ -28,7 +28,8 @@ def test_every_spelling_finds_its_row(model: zoo.Published) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"), [("larg-gf384", "large-gf384"), ("tinny", "tiny"), ("hornet_smal_gf", "small-gf")]
+    ("typed", "meant"),
+    [("larg-gf384", "large-gf384"), ("tinny", "tiny"), ("hornet_smal_gf", "small-gf")],
 )
 def test_a_near_miss_gets_a_suggestion(typed: str, meant: str) -> None:
     """A misspelt name is an error that names what was probably meant."""
