@@ -1,1 +1,1 @@
-"""Getting a published file: sources in order, a cache, resumption, and what is known to be right."""
+"""Getting a published file: sources in order, a cache, resumption, what is known to be right."""

@@ -1,0 +1,108 @@
+"""Files that need no network: in the cache, or in a mirror that is a directory."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from hornet_convert.download.cache import Entry
+from hornet_convert.download.digests import sha256_of
+from hornet_convert.download.disk import disk_errors
+from hornet_convert.download.expectations import CACHE, Expectation, Wanted, mismatch, wanted
+from hornet_convert.download.index import MAX_INDEX_BYTES, listed_file
+from hornet_convert.download.result import Fetched, Request, UnusableError
+from hornet_convert.download.sources import INDEX_NAME, Source
+from hornet_convert.errors import MalformedError
+
+
+def wanted_from(request: Request, source: Source, index: bytes | None) -> Wanted:
+    """What to ask a source for, given the text of its index if it is a mirror that has one."""
+    listed = None
+    if index is not None:
+        where = source.url_of(INDEX_NAME)
+        if len(index) > MAX_INDEX_BYTES:
+            expected = f"at most {MAX_INDEX_BYTES} bytes"
+            raise MalformedError("the mirror's index is too long", where=where, expected=expected)
+        listed = listed_file(index, request.model, where)
+        if listed is None:
+            raise UnusableError(f"its {INDEX_NAME} lists no {request.model.name}")
+    pin = request.trust.expected_for(request.model.name, source)
+    return wanted(request.model, source, listed, pin)
+
+
+def from_cache(request: Request, source: Source, want: Wanted | None) -> Fetched | None:
+    """The cached file of a source if it is whole and as wanted, after hashing it again.
+
+    Without `want` what was expected when it was stored counts. Offline, a damaged file is a
+    ChecksumMismatchError, since nothing can replace it.
+    """
+    slot = request.cache.slot(request.model.name, source)
+    with disk_errors(slot.folder, "reading the cache"):
+        entry = slot.entry()
+        path = slot.path_of(entry) if entry is not None else slot.folder
+        if entry is None or not path.is_file():
+            return None
+        digest, size = _hashed(request, source, path, entry.size)
+    want = want or _as_stored(request, source, entry)
+    stored = Expectation(entry.sha256, CACHE)
+    violated = want.violated_by(digest) if stored.accepts(digest) else stored
+    if violated is None:
+        return request.fetched(source, want, path, digest, size, from_cache=True)
+    if request.offline:
+        raise mismatch(str(path), size, violated, digest)
+    detail = "the cached file is not the expected one: fetching it again"
+    request.report(source, "retrying", detail=detail)
+    return None
+
+
+def from_directory(request: Request, source: Source) -> Fetched:
+    """The file of a mirror on this machine, used where it lies.
+
+    Raises UnusableError if it cannot be read, ChecksumMismatchError if it is another one.
+    """
+    folder = Path(source.address)
+    try:
+        want = wanted_from(request, source, _local_index(folder))
+        path = folder / want.file
+        size = path.stat().st_size
+        if want.size not in (None, size):
+            raise mismatch(str(path), size, want.expectations[0], None)
+        digest, size = _hashed(request, source, path, size)
+    except OSError as error:
+        raise UnusableError(f"{error.strerror}: {error.filename or folder}") from error
+    violated = want.violated_by(digest)
+    if violated is not None:
+        raise mismatch(str(path), size, violated, digest)
+    return request.fetched(source, want, path, digest, size, from_cache=False)
+
+
+def _as_stored(request: Request, source: Source, entry: Entry) -> Wanted:
+    expected = [Expectation(entry.expected, entry.origin)] if entry.expected else []
+    pin = request.trust.expected_for(request.model.name, source)
+    if pin is not None:
+        expected.append(Expectation.pinned(pin))
+    return Wanted(entry.url, entry.file, entry.size, tuple(expected), entry.note or None)
+
+
+def _hashed(request: Request, source: Source, path: Path, size: int) -> tuple[str, int]:
+    def seen(done: int) -> None:
+        request.edges.check()
+        request.report(source, "hashing", done, size)
+
+    return sha256_of(path, seen=seen)
+
+
+def _local_index(folder: Path) -> bytes | None:
+    path = folder / INDEX_NAME
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError:
+        return None
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise MalformedError("the mirror's index is not a regular file", where=str(path))
+        text = bytearray()
+        while len(text) <= MAX_INDEX_BYTES and (data := file.read(1 << 16)):
+            text += data
+    return bytes(text)
