@@ -114,7 +114,7 @@ def describe(value: object) -> str:
     """What a value is, in a few printable words, without looking inside it."""
     match value:
         case None | bool() | int() | float():
-            return f"{type(value).__name__} {value}" if value is not None else "None"
+            return "None" if value is None else printable(f"{type(value).__name__} {value}", 40)
         case str():
             return f"text {printable(value, 40)!r}"
         case bytes():

@@ -21,6 +21,7 @@ from hornet_convert.errors import MalformedError, NotACheckpointError, Unsupport
 
 MAGIC: Final = 0x1950A86A20F9469CFC6C
 PROTOCOL: Final = 1001
+_MAGIC_PICKLE: Final = b"\x8a\n" + MAGIC.to_bytes(10, "little") + b"."
 _FIRST_READ: Final = 1 << 18
 
 Key = str | int
@@ -32,18 +33,7 @@ def read_legacy(file: io.FileIO, size: int) -> Contents:
     Raises NotACheckpointError for a pickle that torch did not write, MalformedError otherwise.
     """
     prefix = _Prefix(file, size)
-    starts = [0]
-    try:
-        starts.append(prefix.end_of_pickle(0))
-        magic = Machine(prefix.data, 0, Meaning()).run()
-    except MalformedError:
-        magic = None
-    if magic != MAGIC:
-        raise NotACheckpointError(
-            "a pickle, but not one that torch wrote",
-            expected="torch's magic number first",
-            hint="Nothing of it was run. Convert it with the program that wrote it.",
-        )
+    starts = [0, _end_of_magic(prefix)]
     for _ in range(4):
         starts.append(prefix.end_of_pickle(starts[-1]))
     data = prefix.data
@@ -63,6 +53,23 @@ def read_legacy(file: io.FileIO, size: int) -> Contents:
     storages = _locate(file, size, starts[5], keys, claims.by_key)
     machine = Machine(data, starts[3], _LegacyMeaning(size, storages))
     return Contents(machine.run(), machine.globals_used)
+
+
+def _end_of_magic(prefix: _Prefix) -> int:
+    """Position after the magic number; anything else is some other program's pickle."""
+    try:
+        end = prefix.end_of_pickle(0)
+        if Machine(prefix.data, 0, Meaning()).run() == MAGIC:
+            return end
+    except MalformedError:
+        head = prefix.data[2 : 2 + len(_MAGIC_PICKLE)]
+        if len(head) > 2 and _MAGIC_PICKLE.startswith(head):
+            raise
+    raise NotACheckpointError(
+        "a pickle, but not one that torch wrote",
+        expected="torch's magic number first",
+        hint="Nothing of it was run. Convert it with the program that wrote it.",
+    )
 
 
 class _Prefix:

@@ -74,13 +74,14 @@ class Checkpoint:
         """
         import numpy as np
 
-        if tensor.span is not None:
-            offset, nbytes = tensor.span
-            data = np.empty(nbytes, np.uint8)
-            if nbytes:
-                read_into(self.file, offset, data.data)
-            return data
-        return _gather(self.file, tensor)
+        if tensor.nbytes == 0:
+            return np.empty(0, np.uint8)
+        if tensor.span is None:
+            return _gather(self.file, tensor)
+        offset, nbytes = tensor.span
+        data = np.empty(nbytes, np.uint8)
+        read_into(self.file, offset, data.data)
+        return data
 
 
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:

@@ -13,13 +13,24 @@ from typing import Final
 
 from hornet_convert.checkpoint.contents import Contents
 from hornet_convert.checkpoint.files import read_at
-from hornet_convert.checkpoint.inert import Dict
+from hornet_convert.checkpoint.inert import Dict, RefusedTensor
 from hornet_convert.checkpoint.tensors import DTYPES, DType, Storage, Tensor, dense_strides
 from hornet_convert.errors import MalformedError, UnsupportedError, printable
 
 MAX_HEADER: Final = 16 << 20  # bytes; the header of the largest published models is below 1 MiB
 MAX_AXES: Final = 64
 _NOT_IN_FORMAT: Final = frozenset({"C128"})
+# Element types of the format that are not read -> bits of an element.
+_REFUSED: Final = {
+    "F8_E4M3FNUZ": 8,
+    "F8_E5M2FNUZ": 8,
+    "F8_E8M0": 8,
+    "F6_E2M3": 6,
+    "F6_E3M2": 6,
+    "F4": 4,
+}
+
+Leaf = Tensor | RefusedTensor
 
 
 def read_safetensors(file: io.FileIO, size: int) -> Contents:
@@ -112,7 +123,7 @@ def _metadata(value: object) -> dict[str, str]:
     return value
 
 
-def _row(name: str, row: object, data_at: int, room: int) -> tuple[str, int, int, Tensor]:
+def _row(name: str, row: object, data_at: int, room: int) -> tuple[str, int, int, Leaf]:
     """(name, first byte, last byte + 1, tensor) of one entry of the header."""
     if not isinstance(row, dict) or set(row) != {"dtype", "shape", "data_offsets"}:
         raise MalformedError(
@@ -121,18 +132,25 @@ def _row(name: str, row: object, data_at: int, room: int) -> tuple[str, int, int
             expected="dtype, shape and data_offsets",
         )
     shape, offsets = _counts(row["shape"], name), _counts(row["data_offsets"], name)
-    dtype = _dtype(row["dtype"], name)
+    code = row["dtype"]
+    if isinstance(code, str) and code in _REFUSED:
+        dtype, bits = None, _REFUSED[code]
+    else:
+        dtype = _dtype(code, name)
+        bits = 8 * dtype.itemsize
     if len(offsets) != 2 or len(shape) > MAX_AXES:
         raise MalformedError("a broken entry in the safetensors header", where=_show(name))
     start, end = offsets
-    needed = math.prod(shape) * dtype.itemsize
-    if end - start != needed or end > room:
+    needed = math.prod(shape) * bits // 8
+    if end - start != needed or math.prod(shape) * bits % 8 or end > room:
         raise MalformedError(
             "a tensor of a safetensors file has not the bytes that its shape needs",
             where=_show(name),
             expected=f"{needed} bytes within {room}",
             found=f"bytes {start} to {end}",
         )
+    if dtype is None:
+        return name, start, end, RefusedTensor(printable(str(code)))
     storage = Storage(data_at + start, needed)
     return name, start, end, Tensor(dtype, shape, dense_strides(shape), 0, storage)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from hornet_convert.checkpoint.files import read_at
+from hornet_convert.checkpoint.pickle_scan import scan
 from hornet_convert.errors import (
     DiskError,
     MalformedError,
@@ -22,6 +23,7 @@ from hornet_convert.errors import (
 Container = Literal["zip", "legacy", "safetensors"]
 
 _HEAD: Final = 4096
+_MAX_TEXT_PICKLE: Final = 1 << 20
 _KINDS: Final = (
     (stat.S_ISDIR, "a directory"),
     (stat.S_ISFIFO, "a named pipe"),
@@ -111,7 +113,7 @@ def sniff(file: io.FileIO, size: int) -> Container:
             found=printable(repr(head[:16])),
             hint="torch writes no such bytes: get the file from its source again.",
         )
-    if head[:1] == b"\x80" or re.match(rb"L\d{10,40}L?\n\.", head):
+    if head[:1] == b"\x80" or _is_text_pickle(file, size, head):
         return "legacy"
     raise NotACheckpointError(
         "not a checkpoint of any kind known here",
@@ -138,6 +140,18 @@ def _refuse_text(head: bytes) -> None:
         raise NotACheckpointError(
             "got JSON, not a checkpoint", found=printable(repr(text[:60])), hint=_AGAIN
         )
+
+
+def _is_text_pickle(file: io.FileIO, size: int, head: bytes) -> bool:
+    """Torch's magic number in protocol 0 or 1, or a whole pickle of them, which has no mark."""
+    if re.match(rb"L\d{10,40}L?\n\.", head):
+        return True
+    if size > _MAX_TEXT_PICKLE or head[:1] not in b"(c]}I" or read_at(file, size - 1, 1) != b".":
+        return False
+    try:
+        return scan(read_at(file, 0, size), 0, size) == size
+    except MalformedError:
+        return False
 
 
 def _is_old_tar(head: bytes) -> bool:

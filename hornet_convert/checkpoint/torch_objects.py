@@ -14,45 +14,12 @@ from typing import Final
 from hornet_convert.checkpoint.inert import Call, Dict, Global, RefusedTensor, describe
 from hornet_convert.checkpoint.pickles import Meaning
 from hornet_convert.checkpoint.tensors import BY_TORCH_NAME, DType, Storage, Tensor
+from hornet_convert.checkpoint.torch_names import REFUSED_CALLS, STORAGE_MODULES, STORAGE_TYPES
 from hornet_convert.errors import MalformedError, printable
 
 MAX_AXES: Final = 64
 MAX_EXPANDED: Final = 64 << 20  # bytes a tensor may take written out, if the file itself is smaller
 
-# Storage types by name -> (torch name of the element type, bytes of an element).
-STORAGE_TYPES: Final = {
-    "DoubleStorage": ("float64", 8),
-    "FloatStorage": ("float32", 4),
-    "HalfStorage": ("float16", 2),
-    "BFloat16Storage": ("bfloat16", 2),
-    "LongStorage": ("int64", 8),
-    "IntStorage": ("int32", 4),
-    "ShortStorage": ("int16", 2),
-    "CharStorage": ("int8", 1),
-    "ByteStorage": ("uint8", 1),
-    "BoolStorage": ("bool", 1),
-    "ComplexDoubleStorage": ("complex128", 16),
-    "ComplexFloatStorage": ("complex64", 8),
-    "QInt8Storage": ("qint8", 1),
-    "QInt32Storage": ("qint32", 4),
-    "QUInt8Storage": ("quint8", 1),
-    "QUInt4x2Storage": ("quint4x2", 1),
-    "QUInt2x4Storage": ("quint2x4", 1),
-    "UntypedStorage": ("uint8", 1),
-}
-_STORAGE_MODULES: Final = ("torch", "torch.cuda", "torch.storage")
-
-_REFUSED_CALLS: Final = {
-    "torch._utils._rebuild_sparse_tensor": "sparse",
-    "torch._utils._rebuild_sparse_csr_tensor": "sparse",
-    "torch._utils._rebuild_qtensor": "quantised",
-    "torch._utils._rebuild_nested_tensor": "nested",
-    "torch._utils._rebuild_meta_tensor_no_storage": "meta (shape only, no values)",
-    "torch._utils._rebuild_wrapper_subclass": "wrapper-subclass",
-    "torch._utils._rebuild_xla_tensor": "device-specific",
-    "torch._utils._rebuild_device_tensor_from_numpy": "device-specific",
-    "torch._utils._rebuild_device_tensor_from_cpu_tensor": "device-specific",
-}
 # Attributes that, set on a tensor, would change what it holds.
 _CHANGING_ATTRIBUTES: Final = frozenset({"data", "real", "imag"})
 _PLAIN_CLASSES: Final = frozenset(
@@ -79,9 +46,11 @@ class TorchMeaning(Meaning):
     def call(self, call: Call) -> object:
         """An inert dict, shape, parameter or tensor where torch would make one."""
         function = call.function
-        name = function.dotted if isinstance(function, Global) else ""
-        if name in _REFUSED_CALLS:
-            return RefusedTensor(_REFUSED_CALLS[name])
+        if not isinstance(function, Global) or call.kwargs is not None:
+            return call
+        name = function.dotted
+        if name in REFUSED_CALLS:
+            return RefusedTensor(REFUSED_CALLS[name])
         action = _CALLS.get(name)
         if action is None or (call.how == "built" and name not in _CLASSES):
             return call
@@ -147,7 +116,7 @@ def storage_type(value: object) -> tuple[str, int, bool]:
     """(torch name of the element type, bytes of an element, untyped) of a storage class."""
     if (
         not isinstance(value, Global)
-        or value.module not in _STORAGE_MODULES
+        or value.module not in STORAGE_MODULES
         or value.name not in STORAGE_TYPES
     ):
         raise MalformedError("a storage of an unknown type", found=describe(value))
