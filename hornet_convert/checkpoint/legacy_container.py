@@ -105,7 +105,7 @@ class _StorageId:
         if not isinstance(pid, tuple) or len(pid) != 6 or pid[0] not in ("storage", b"storage"):
             raise MalformedError("an unknown kind of stored object", found=describe(pid))
         _, kind, key, self.location, numel, view = pid
-        self.dtype, self.itemsize, self.untyped = storage_type(kind)
+        self.dtype, self.itemsize = storage_type(kind)
         if not isinstance(key, str) and type(key) is not int:
             raise MalformedError("a storage without a proper key", found=describe(key))
         if type(numel) is not int or numel < 0:
@@ -184,7 +184,7 @@ class _LegacyMeaning(TorchMeaning):
                 )
             start = storage.offset + offset * found.itemsize
             storage = Storage(start, numel * found.itemsize)
-        return StorageView(storage, found.dtype, found.itemsize, found.untyped)
+        return StorageView(storage, found.dtype, found.itemsize)
 
 
 def _locate(

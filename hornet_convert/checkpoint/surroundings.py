@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
-from hornet_convert.checkpoint.inert import Call, Dict, Global, RefusedTensor, Set, describe
+from hornet_convert.checkpoint.inert import Global, RefusedTensor, describe
 from hornet_convert.checkpoint.tensors import Tensor
+from hornet_convert.checkpoint.tree import inside
 from hornet_convert.errors import printable
 
 _MAX_LINES: Final = 1000
@@ -47,30 +47,9 @@ class Surroundings:
     def _inside(self, value: object) -> tuple[int, dict[str, None]]:
         """(tensors, names of what is foreign) in a value, not counting what was seen."""
         tensors, foreign = 0, dict[str, None]()
-        waiting = [value]
-        while waiting:
-            node = waiting.pop()
+        for _, node in inside(value, self._seen):
             if isinstance(node, Tensor | RefusedTensor):
                 tensors += 1
             elif isinstance(node, Global):
                 foreign[node.dotted] = None
-            elif isinstance(node, list | tuple | Dict | Set | Call) and id(node) not in self._seen:
-                self._seen.add(id(node))
-                waiting.extend(children(node))
         return tensors, foreign
-
-
-def children(node: object) -> Iterator[object]:
-    """Everything directly inside an inert value."""
-    if isinstance(node, list | tuple):
-        yield from node
-    elif isinstance(node, Dict):
-        yield from node.flat
-    elif isinstance(node, Set):
-        yield from node.elements
-    elif isinstance(node, Call):
-        yield node.function
-        yield from node.args
-        yield from (node.kwargs, node.pairs)
-        yield from node.elements or ()
-        yield from node.states or ()

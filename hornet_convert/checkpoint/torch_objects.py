@@ -29,12 +29,11 @@ _PLAIN_CLASSES: Final = frozenset(
 
 @dataclass(frozen=True, eq=False)
 class StorageView:
-    """A typed run of elements of a storage; `untyped` if the file gives it no element type."""
+    """A run of elements of a storage, as a persistent id gives it."""
 
     storage: Storage
     dtype: str
     itemsize: int
-    untyped: bool = False
 
 
 class TorchMeaning(Meaning):
@@ -112,15 +111,15 @@ class TorchMeaning(Meaning):
         return Tensor(dtype, sizes, steps, first, view.storage)
 
 
-def storage_type(value: object) -> tuple[str, int, bool]:
-    """(torch name of the element type, bytes of an element, untyped) of a storage class."""
+def storage_type(value: object) -> tuple[str, int]:
+    """(torch name of the element type, bytes of an element) of a storage class."""
     if (
         not isinstance(value, Global)
         or value.module not in STORAGE_MODULES
         or value.name not in STORAGE_TYPES
     ):
         raise MalformedError("a storage of an unknown type", found=describe(value))
-    return (*STORAGE_TYPES[value.name], value.name == "UntypedStorage")
+    return STORAGE_TYPES[value.name]
 
 
 def _counts(value: object, what: str) -> tuple[int, ...]:

@@ -53,19 +53,19 @@ class _ZipMeaning(TorchMeaning):
         self.entries = entries
         self.root = root
         self.big_endian = big_endian
-        self.views: dict[str, tuple[tuple[object, ...], object]] = {}
+        self.views: dict[str, tuple[tuple[str, int], StorageView]] = {}
 
     def persistent(self, pid: object) -> object:
         if not isinstance(pid, tuple) or len(pid) != 5 or pid[0] not in ("storage", b"storage"):
             raise MalformedError("an unknown kind of stored object", found=describe(pid))
         _, kind, key, location, numel = pid
-        dtype, itemsize, untyped = storage_type(kind)
+        dtype, itemsize = storage_type(kind)
         if not isinstance(key, str) or type(numel) is not int or numel < 0:
             raise MalformedError(
                 "a storage without a proper key and count",
                 found=f"{describe(key)}, {describe(numel)}",
             )
-        claim = (dtype, untyped, numel)
+        claim = (dtype, numel)
         if key in self.views:
             claimed, view = self.views[key]
             if claimed != claim:
@@ -88,7 +88,7 @@ class _ZipMeaning(TorchMeaning):
                 found=f"{entry.nbytes} bytes",
             )
         storage = Storage(entry.offset, entry.nbytes, entry.crc32, self.big_endian)
-        view = StorageView(storage, dtype, itemsize, untyped)
+        view = StorageView(storage, dtype, itemsize)
         self.views[key] = (claim, view)
         return view
 
