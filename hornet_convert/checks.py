@@ -37,18 +37,18 @@ def checksum(sha256: str, expected: Sequence[Expected]) -> Check:
     """Compare a file's SHA-256 with everything it is known by."""
     if not expected:
         return not_checked(
-            "checksum", "nothing says what it should be: neither the name nor --sha256 gives one"
+            "checksum", f"nothing says what it should be; the file's SHA-256 is {sha256}"
         )
     wrong = [claim for claim in expected if not sha256.startswith(claim.digits)]
     if wrong:
         claims = "; ".join(f"{claim.origin} says {claim.digits}" for claim in wrong)
         return failed("checksum", f"{claims}; the file's SHA-256 is {sha256}")
-    said = "; ".join(
-        f"{claim.origin} says {claim.digits}"
+    said = " and ".join(
+        claim.origin
         + ("" if len(claim.digits) == 64 else f" ({len(claim.digits)} digits: an identification)")
         for claim in expected
     )
-    return passed("checksum", f"SHA-256 {sha256}; {said}")
+    return passed("checksum", f"SHA-256 {sha256}, as said by {said}")
 
 
 def container(kind: str, damaged: Iterable[str], checked: int, total: int) -> Check:

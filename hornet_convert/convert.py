@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -103,7 +105,7 @@ def _convert(
     names = _target_names(subject.identity, request.layout)
     seen = _copy(subject, request, names, file, progress)
     digest, rows = static_checks(subject, seen, request.expected)
-    with open_checkpoint(file.path) as written:
+    with open_checkpoint(file.path) as written, _syncing(file):
         tensors = select_state_dict(written.root).tensors
         if request.forward:
             by_reference_name = {
@@ -130,6 +132,16 @@ def _convert(
     return report
 
 
+@contextlib.contextmanager
+def _syncing(file: Temporary) -> Iterator[None]:
+    """Sync the file to the disk while the body reads it back; both are done at the end."""
+    with ThreadPoolExecutor(1) as pool:
+        synced = pool.submit(os.fsync, file.fd)
+        yield
+        with disk_errors(file.path.parent, "syncing"):
+            synced.result()
+
+
 def _target_names(identity: Identity, layout: Layout) -> dict[str, str]:
     """Source key to the key in the result."""
     names = remap(identity.names.values(), "reference", layout).names
@@ -143,7 +155,7 @@ def _copy(
     file: Temporary,
     progress: Progress | None,
 ) -> Scan:
-    """Write header and tensors, reading the source once, and sync."""
+    """Write header and tensors, reading the source once."""
     targets = {names[key]: tensor for key, tensor in subject.tensors.items()}
     metadata = {"format": "pt", "model": subject.identity.name or "", "layout": request.layout}
     placement = place(targets, {**metadata, "fingerprint": UNKNOWN_FINGERPRINT})
@@ -157,7 +169,6 @@ def _copy(
         )
         fingerprint = subject.fingerprint(seen)
         os.pwrite(file.fd, place(targets, {**metadata, "fingerprint": fingerprint}).header, 0)
-        os.fsync(file.fd)
     return seen
 
 

@@ -8,7 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
-from hornet_convert.errors import EXIT_CHECK_FAILED, EXIT_OK, HornetConvertError
+from hornet_convert.errors import (
+    EXIT_CHECK_FAILED,
+    EXIT_OK,
+    EXIT_UNREACHABLE,
+    HornetConvertError,
+)
 
 Status = Literal["pass", "fail", "not checked"]
 
@@ -142,11 +147,30 @@ def error_to_json(error: HornetConvertError) -> dict[str, Any]:
 
 def summary_to_json(reports: list[Report]) -> dict[str, Any]:
     """The JSON document for several models: the worst status, and every report."""
-    order = ("pass", "fail", "error")
+    order = ("pass", "error", "fail")
     worst = max((report.status for report in reports), key=order.index, default="pass")
     return {"status": worst, "results": [report.to_json() for report in reports]}
 
 
 def worst_exit_code(reports: list[Report]) -> int:
-    """The exit code for several models: the highest of theirs."""
-    return max((report.exit_code for report in reports), default=EXIT_OK)
+    """The exit code for several models.
+
+    A failed check counts most, then what could not be done, last what could not be reached: an
+    absent source must not hide a wrong file.
+    """
+    codes = {report.exit_code for report in reports}
+    if EXIT_CHECK_FAILED in codes:
+        return EXIT_CHECK_FAILED
+    return max(codes - {EXIT_UNREACHABLE}, default=EXIT_OK) or max(codes, default=EXIT_OK)
+
+
+def outcome(report: Report) -> str:
+    """One word for a table: an unreachable source is not a failed check."""
+    if report.error is not None and report.error.exit_code == EXIT_UNREACHABLE:
+        return "unreachable"
+    return report.status
+
+
+def first_failure(report: Report) -> str:
+    """The first failed check in words; empty if there is none."""
+    return next((f"{c.code}: {c.detail}" for c in report.checks if c.status == "fail"), "")

@@ -195,7 +195,7 @@ def scan(
                 progress(chunk.offset + chunk.nbytes, checkpoint.size)
 
     for name in apart:
-        data = memoryview(checkpoint.read(tensors[name])).cast("B")
+        data = checkpoint.read(tensors[name]).data
         tensor_digests[name].update(data)
         if look_at_values:
             result.values[name].update(data)

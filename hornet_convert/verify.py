@@ -57,7 +57,7 @@ class Subject:
     def layer_scale_bounds(self, key: str) -> tuple[float, float] | None:
         """Smallest and largest value of a small floating-point tensor."""
         tensor = self.state.tensors[key]
-        values = as_floats(tensor.dtype, memoryview(self.checkpoint.read(tensor)))
+        values = as_floats(tensor.dtype, self.checkpoint.read(tensor).data)
         if values is None or values.size == 0:
             return None
         return float(values.min()), float(values.max())

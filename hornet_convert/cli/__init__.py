@@ -7,8 +7,12 @@ from typing import NoReturn
 
 import click
 
+from hornet_convert.cli.cache import cache
 from hornet_convert.cli.convert import convert
+from hornet_convert.cli.fetch import fetch
 from hornet_convert.cli.list import list_models
+from hornet_convert.cli.pins import pins
+from hornet_convert.cli.validate import validate
 from hornet_convert.cli.verify import verify
 from hornet_convert.errors import (
     EXIT_INTERRUPTED,
@@ -38,7 +42,7 @@ def cli() -> None:
     """
 
 
-for command in (list_models, convert, verify):
+for command in (list_models, fetch, convert, verify, validate, cache, pins):
     cli.add_command(command)
 
 

@@ -39,9 +39,9 @@ def convert(
     from hornet_convert.cli.finish import finish
     from hornet_convert.cli.progress import progress_bars
 
-    with progress_bars() as progress:
+    with progress_bars() as bars:
         request = conversion.Request(
             out, layout, model, ema=ema, forward=not no_forward, force=force
         )
-        report = conversion.convert(ckpt, request, progress)
+        report = conversion.convert(ckpt, request, bars.show)
     return finish(report, as_json)

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hornet_convert import zoo
+from hornet_convert.errors import UsageError
 from hornet_convert.layouts import LAYOUTS
+
+if TYPE_CHECKING:
+    from hornet_convert.download.cache import Cache
+    from hornet_convert.fetch import Download
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 ckpt = click.option(
     "--ckpt",
@@ -39,3 +49,86 @@ as_json = click.option("--json", "as_json", is_flag=True, help="One JSON documen
 force = click.option(
     "--force", is_flag=True, help="Replace a different file that has the result's name."
 )
+cache = click.option(
+    "--cache",
+    metavar="DIR",
+    envvar="HORNET_CONVERT_CACHE",
+    help="Where downloads are kept.  [env: HORNET_CONVERT_CACHE; default: the user's cache folder]",
+)
+_DOWNLOAD = (
+    click.option(
+        "--source",
+        type=click.Choice(["auto", "mirror", "openmmlab", "official"]),
+        default="auto",
+        show_default=True,
+        help="Use this source alone.",
+    ),
+    click.option(
+        "--mirror",
+        metavar="URL_OR_DIR",
+        envvar="HORNET_CONVERT_MIRROR",
+        help="A folder with the files, asked first.  [env: HORNET_CONVERT_MIRROR]",
+    ),
+    cache,
+    click.option("--offline", is_flag=True, help="Use what is cached; open no socket."),
+    click.option("--refetch", is_flag=True, help="Download again what is cached."),
+    click.option(
+        "--jobs",
+        type=click.IntRange(1, 16),
+        default=2,
+        show_default=True,
+        help="Downloads at once.",
+    ),
+    click.option(
+        "--keep/--no-keep",
+        default=True,
+        show_default=True,
+        help="Keep the downloaded file in the cache after a good conversion.",
+    ),
+)
+
+
+def download(command: F) -> F:
+    """Add the options that say where files come from; they arrive as keyword arguments."""
+    for option in reversed(_DOWNLOAD):
+        command = option(command)
+    return command
+
+
+def download_from(values: Mapping[str, Any]) -> Download:
+    """What the options of `download` ask for."""
+    from hornet_convert.download.cache import Cache
+    from hornet_convert.fetch import Download
+
+    return Download(
+        Cache.at(values["cache"]),
+        values["mirror"] or None,
+        values["source"],
+        values["offline"],
+        values["refetch"],
+        values["jobs"],
+        values["keep"],
+    )
+
+
+def chosen(names: Sequence[str], every: bool) -> list[zoo.Published]:
+    """The models named, each once; all nine if asked for."""
+    if every and names:
+        raise UsageError("names and --all were both given", hint="Give one of them.")
+    if every:
+        return list(zoo.MODELS)
+    if not names:
+        raise UsageError(
+            "no model is named",
+            expected="one or more names, or --all",
+            hint="See the names with `hornet-convert list`.",
+        )
+    return list(dict.fromkeys(zoo.find(name) for name in names))
+
+
+def cache_line(cache: Cache, when: str) -> str:
+    """What the cache holds, in a line."""
+    held = cache.usage()
+    parts = f", {held.parts} unfinished ({held.part_bytes:,} bytes)" if held.parts else ""
+    files = "1 file" if held.files == 1 else f"{held.files} files"
+    return f"cache {when}: {files}, {held.bytes:,} bytes{parts} in {cache.folder}"

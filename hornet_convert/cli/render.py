@@ -11,21 +11,27 @@ from rich.table import Table
 from rich.text import Text
 
 from hornet_convert.errors import printable
-from hornet_convert.report import Report
+from hornet_convert.report import Report, first_failure, outcome
 
 STYLES = {"pass": "green", "fail": "bold red", "error": "bold red", "not checked": "yellow"}
 PIPE_WIDTH = 120
+TABLE_WIDTH = 180  # a column per check
 
 
 def print_json(document: dict[str, Any]) -> None:
     """Write one JSON document to stdout."""
-    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    sys.stdout.write(as_json(document))
 
 
-def console() -> Console:
-    """Where human output goes: stdout, wide enough for a digest when it is not a terminal."""
+def as_json(document: dict[str, Any]) -> str:
+    """A JSON document as text, with its last line ended."""
+    return json.dumps(document, indent=2) + "\n"
+
+
+def console(width: int = PIPE_WIDTH) -> Console:
+    """Where human output goes: stdout, at its own width on a terminal and a given one elsewhere."""
     plain = Console(markup=False, highlight=False)
-    return plain if plain.is_terminal else Console(markup=False, highlight=False, width=PIPE_WIDTH)
+    return plain if plain.is_terminal else Console(markup=False, highlight=False, width=width)
 
 
 def print_report(report: Report) -> None:
@@ -102,3 +108,42 @@ def print_models(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         for erratum in row["errata"]:
             screen.print(Text(f"{row['name']}: {erratum}"))
+
+
+def print_line(report: Report) -> None:
+    """One line for one model of several."""
+    word = outcome(report)
+    line = Text(f"{report.model or '?'}: ")
+    line.append(word, STYLES.get(word, "yellow"))
+    why = report.error.message if report.error else first_failure(report)
+    console().print(line.append(f" {printable(why, 1000)}" if why else ""), soft_wrap=True)
+
+
+def print_validation(reports: list[Report]) -> None:
+    """The table at the end of `validate`: a column per check, a row per model, and the counts."""
+    codes = list(dict.fromkeys(check.code for report in reports for check in report.checks))
+    signs = {"pass": "pass", "fail": "FAIL", "not checked": "–"}
+    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
+    for title in ("model", "outcome", *codes, "container", "source", "seconds"):
+        table.add_column(title, no_wrap=True)
+    for report in reports:
+        by_code = {check.code: check.status for check in report.checks}
+        word = outcome(report)
+        table.add_row(
+            report.model or "?",
+            Text(word, STYLES.get(word, "yellow")),
+            *(
+                Text(signs[by_code[code]], STYLES[by_code[code]]) if code in by_code else ""
+                for code in codes
+            ),
+            report.container or "",
+            str((report.source or {}).get("name", "")),
+            "" if report.seconds is None else f"{report.seconds:.1f}",
+        )
+    screen = console(TABLE_WIDTH)
+    screen.print(table)
+    words = [outcome(report) for report in reports]
+    counts = [f"{words.count(word)} {word}" for word in dict.fromkeys(words)]
+    screen.print(Text(f"{len(reports)} models: {', '.join(counts)}"))
+    if "unreachable" in words:
+        screen.print(Text("unreachable says nothing about a checkpoint: it was not checked"))

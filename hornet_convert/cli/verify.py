@@ -40,13 +40,13 @@ def verify(
         if not 8 <= len(digits) <= 64 or set(digits) - set("0123456789abcdef"):
             raise click.BadParameter("give 8 to 64 hex digits", param_hint="--sha256")
         expected.append(Expected(digits, "--sha256"))
-    with progress_bars() as progress:
+    with progress_bars() as bars:
         report = verification.verify(
             ckpt,
             model=model,
             expected=expected,
             ema=ema,
             forward=not no_forward,
-            progress=progress,
+            progress=bars.show,
         )
     return finish(report, as_json)

@@ -1,0 +1,159 @@
+"""`fetch`: published checkpoints by name, downloaded side by side, each converted as it arrives."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hornet_convert import zoo
+from hornet_convert.checks import Expected
+from hornet_convert.convert import Request, convert
+from hornet_convert.download.cache import Cache
+from hornet_convert.download.edges import Edges, Event, ignore
+from hornet_convert.download.errors import ChecksumMismatchError
+from hornet_convert.download.fetch import fetch as download
+from hornet_convert.download.parallel import Outcome, fetch_many
+from hornet_convert.download.result import Fetched
+from hornet_convert.download.sources import Pin, sources_for
+from hornet_convert.download.trust import TrustRecord
+from hornet_convert.errors import HornetConvertError
+from hornet_convert.report import Report, failed
+from hornet_convert.verify import Progress
+
+
+@dataclass(frozen=True)
+class Download:
+    """How to get the files.
+
+    `mirror` is a URL or a directory; `pin` one source alone; `jobs` how many downloads at once;
+    `refetch` whether to fetch again what is cached; `keep` whether the cache keeps what was
+    converted without a failure.
+    """
+
+    cache: Cache
+    mirror: str | None = None
+    pin: Pin = "auto"
+    offline: bool = False
+    refetch: bool = False
+    jobs: int = 2
+    keep: bool = True
+
+
+def fetch(
+    models: Sequence[zoo.Published],
+    how: Download,
+    request: Request,
+    *,
+    events: Callable[[Event], None] = ignore,
+    progress: Callable[[str], Progress | None] = lambda name: None,
+) -> Iterator[Report]:
+    """Download and convert; yields the report of each model as soon as it is done.
+
+    Parameters
+    ----------
+    models
+        Which of the nine.
+    how
+        Where from and how.
+    request
+        What is asked of each conversion; its row, source and expectations are filled in here.
+    events
+        Told how the downloads go, from several threads.
+    progress
+        Gives the progress callback for the conversion of one model.
+
+    One model's failure does not stop the others: its report carries the error.
+    """
+    cancel = threading.Event()
+    edges = Edges(progress=events, cancel=cancel)
+
+    def one(model: zoo.Published) -> Fetched:
+        sources = sources_for(model, mirror=how.mirror, pin=how.pin)
+        return download(
+            model, sources, how.cache, offline=how.offline, force=how.refetch, edges=edges
+        )
+
+    outcomes = fetch_many(models, one, jobs=how.jobs, cancel=cancel)
+    for outcome in outcomes:
+        report = _finish(outcome, how, request, progress(outcome.model.name))
+        got = outcome.fetched
+        if report and not how.keep and got is not None and not got.source.is_directory:
+            how.cache.clear(outcome.model.name)
+        yield report
+
+
+def _finish(outcome: Outcome, how: Download, request: Request, progress: Progress | None) -> Report:
+    """Convert what was downloaded, and remember it if everything passed."""
+    model, got = outcome.model, outcome.fetched
+    if got is None:
+        return _without_file(model, outcome.error)
+    source = _source(got)
+    own = replace(
+        request,
+        model=model.name,
+        row=model,
+        source=source,
+        expected=(*request.expected, *_expected(got)),
+    )
+    try:
+        report = convert(got.path, own, progress)
+        if report and report.fingerprint is not None:
+            notes = _trust(how.cache, got, report.fingerprint)
+            report = replace(report, notes=(*got.notes, *report.notes, *notes))
+    except HornetConvertError as error:
+        report = Report(
+            path=str(got.path), model=model.name, sha256=got.sha256, source=source, error=error
+        )
+    return report
+
+
+def _without_file(model: zoo.Published, error: HornetConvertError | None) -> Report:
+    """The report of a model whose file could not be had, or was another one."""
+    if isinstance(error, ChecksumMismatchError):
+        said = f"{error.origin} says {error.expected_digest}; the file has {error.found_digest}"
+        return Report(
+            model=model.name,
+            sha256=error.found_digest,
+            checks=(failed("checksum", said),),
+            error=error,
+        )
+    return Report(model=model.name, error=error)
+
+
+def _expected(got: Fetched) -> list[Expected]:
+    if got.expected is None:
+        return []
+    return [Expected(got.expected.digest, got.expected.origin)]
+
+
+def _source(got: Fetched) -> dict[str, Any]:
+    """Where a file came from, and why not from elsewhere, for report and provenance."""
+    return {
+        "name": got.source.name,
+        "url": got.url,
+        "from_cache": got.from_cache,
+        "not_used": [
+            {"name": a.source.name, "url": a.source.location, "reason": a.reason}
+            for a in got.attempts
+            if a.reason is not None
+        ],
+    }
+
+
+def _trust(cache: Cache, got: Fetched, fingerprint: str) -> list[str]:
+    """Record the file as known to be good, and say what other sources of the model have."""
+    record = TrustRecord(cache.trust_path)
+    agreement = record.agreement(got.model.name, got.source, fingerprint)
+    record.record(
+        got.model.name, got.source, sha256=got.sha256, size=got.size, fingerprint=fingerprint
+    )
+    same = sorted({pin.source for pin in agreement.same})
+    different = sorted({pin.source for pin in agreement.different})
+    notes = []
+    if same:
+        notes.append(f"the same weights (fingerprint) were had from {', '.join(same)} before")
+    if different:
+        notes.append(f"other weights of this model were had from {', '.join(different)} before")
+    return notes
