@@ -34,7 +34,7 @@ def written(report: Report) -> Path:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_form_gives_the_same_bytes(tmp_path: Path, layout: Layout) -> None:
-    """Whatever container, wrapper and layout the weights come in, the result is one and the same."""
+    """Whatever container, wrapper and layout the weights come in, the result is the same."""
     names = set()
     for form in small.FORMS:
         path = small.write(tmp_path / form, form, "w8-gf")
