@@ -10,6 +10,7 @@ import click
 from hornet_convert.cli.cache import cache
 from hornet_convert.cli.convert import convert
 from hornet_convert.cli.fetch import fetch
+from hornet_convert.cli.inspect import inspect
 from hornet_convert.cli.list import list_models
 from hornet_convert.cli.pins import pins
 from hornet_convert.cli.validate import validate
@@ -42,7 +43,7 @@ def cli() -> None:
     """
 
 
-for command in (list_models, fetch, convert, verify, validate, cache, pins):
+for command in (list_models, fetch, convert, verify, validate, inspect, cache, pins):
     cli.add_command(command)
 
 
