@@ -134,7 +134,8 @@ def forward_equivalence(
 
     The only step that loads torch.
     """
-    from hornet_convert.model.check import CheckpointWeights, forward_check
+    from hornet_convert.model.check import forward_check
+    from hornet_convert.model.weights import CheckpointWeights
 
     identity = subject.identity
     if identity.layout is None or identity.architecture is None:

@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import torch
 
 from hornet_convert.architecture import Architecture
-from hornet_convert.checkpoint.reader import Checkpoint
-from hornet_convert.checkpoint.tensors import Tensor
 from hornet_convert.layouts import Layout
 from hornet_convert.model.equivalence import compare_forward
 from hornet_convert.report import Check, failed, passed
-
-
-class CheckpointWeights(Mapping[str, torch.Tensor]):
-    """Tensors of an open checkpoint by name, each read when it is asked for."""
-
-    def __init__(self, checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> None:
-        self._checkpoint = checkpoint
-        self._tensors = tensors
-
-    def __getitem__(self, name: str) -> torch.Tensor:
-        """Read one tensor, in its own dtype and shape."""
-        tensor = self._tensors[name]
-        data = torch.from_numpy(self._checkpoint.read(tensor))
-        dtype: torch.dtype = getattr(torch, tensor.dtype.torch)
-        return data.view(dtype).reshape(tensor.shape)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tensors)
-
-    def __len__(self) -> int:
-        return len(self._tensors)
 
 
 def forward_check(
