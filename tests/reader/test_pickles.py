@@ -1,0 +1,373 @@
+"""The pickle machine: what it yields, where a pickle ends, and what it refuses."""
+
+from __future__ import annotations
+
+import collections
+import datetime
+import pickle
+import tracemalloc
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hornet_convert.checkpoint.inert import Call, Dict, Global, Set
+from hornet_convert.checkpoint.opcodes import OPCODES
+from hornet_convert.checkpoint.pickle_scan import TruncatedError, scan
+from hornet_convert.checkpoint.pickles import Machine, Meaning
+from hornet_convert.errors import FileRefusedError, MalformedError
+
+SCALARS = (
+    st.sampled_from([None, True, False, 2**300, -(2**600), 0, -1, 255, 65536, 2**31, -(2**31)])
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=8)
+    | st.sampled_from(["\ud800", "é\n\\", "x" * 300, "\0'"])
+    | st.binary(max_size=8)
+)
+KEYS = st.text(max_size=3) | st.integers() | st.tuples(st.booleans(), st.binary(max_size=2))
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.tuples(inner, inner)
+        | st.dictionaries(KEYS, inner, max_size=3)
+        | st.sets(KEYS, max_size=3)
+        | st.frozensets(KEYS, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+def same(one: object, other: object) -> bool:
+    """Equal, and of equal types throughout."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return same(list(one.items()), list(other.items()))
+    return repr(one) == repr(other) if isinstance(one, float) else one == other
+
+
+def read(data: bytes) -> object:
+    """Scan a pickle and carry it out."""
+    assert len(data) == scan(data, 0, len(data))
+    return Machine(data, 0, Meaning()).run()
+
+
+def thawed(value: object) -> Any:
+    """The Python value that an inert one describes, where it describes plain data."""
+    match value:
+        case list():
+            return [thawed(part) for part in value]
+        case tuple():
+            return tuple(thawed(part) for part in value)
+        case Dict():
+            return {thawed(key): thawed(part) for key, part in value.items()}
+        case Set():
+            made = (thawed(part) for part in value.elements)
+            return frozenset(made) if value.frozen else set(made)
+        case Call(function=Global(module="builtins" | "__builtin__", name="set")):
+            return set(thawed(value.args[0]))
+        case Call(function=Global(module="builtins" | "__builtin__", name="frozenset")):
+            return frozenset(thawed(value.args[0]))
+        case Call(function=Global(module="_codecs", name="encode"), args=(str() as text, str(how))):
+            return text.encode(how)
+        case Call(function=Global(module="builtins" | "__builtin__", name="bytes")):
+            return b""
+        case _:
+            return value
+
+
+@settings(max_examples=200, deadline=None)
+@given(value=VALUES, protocol=st.integers(0, 5))
+def test_plain_data_of_every_protocol(value: object, protocol: int) -> None:
+    """Plain data comes out as it went in, at any protocol."""
+    assert same(value, thawed(read(pickle.dumps(value, protocol))))
+
+
+@settings(max_examples=50, deadline=None)
+@given(values=st.lists(VALUES, min_size=2, max_size=4), protocol=st.integers(0, 5))
+def test_the_end_of_each_of_several_pickles(values: list[object], protocol: int) -> None:
+    """Pickles back to back are told apart."""
+    data, position = b"".join(pickle.dumps(value, protocol) for value in values), 0
+    for value in values:
+        start, position = position, scan(data, position, len(data))
+        assert pickle.dumps(value, protocol) == data[start:position]
+    assert len(data) == position
+
+
+@settings(max_examples=100, deadline=None)
+@given(value=VALUES, protocol=st.integers(0, 5), data=st.data())
+def test_every_cut_is_noticed(value: object, protocol: int, data: st.DataObject) -> None:
+    """A pickle that ends early asks for more than is there, never for nothing."""
+    whole = pickle.dumps(value, protocol)
+    cut = data.draw(st.integers(0, len(whole) - 1))
+    with pytest.raises(TruncatedError) as error:
+        scan(whole[:cut], 0, cut)
+    assert cut < error.value.need <= len(whole)
+
+
+def test_every_opcode_is_known() -> None:
+    """The table has exactly the opcodes of pickletools, with their stack effects."""
+    import pickletools
+
+    assert {op.name: ord(op.code) for op in pickletools.opcodes} == {
+        row.name: code for code, row in OPCODES.items()
+    }
+    for op in pickletools.opcodes:
+        mine = OPCODES[ord(op.code)]
+        assert (pickletools.markobject in op.stack_before) == mine.marked, op.name
+
+
+def test_foreign_objects_become_descriptions() -> None:
+    """Instances and calls are recorded with arguments, elements, items and state."""
+    stamp = read(pickle.dumps(datetime.date(2022, 9, 15), 2))
+    assert isinstance(stamp, Call)
+    assert ("datetime.date", "called") == (stamp.type_name, stamp.how)
+    counter = read(pickle.dumps(collections.defaultdict(list, {"a": [1]}), 2))
+    assert isinstance(counter, Call)
+    assert counter.pairs is not None
+    assert [("a", [1])] == list(counter.pairs.items())
+    queue = read(pickle.dumps(collections.deque([1, 2], 5), 4))
+    assert isinstance(queue, Call)
+    assert [1, 2] == queue.elements
+    error = read(pickle.dumps(ValueError("x"), 2))
+    assert isinstance(error, Call)
+    assert ("x",) == error.args
+
+
+def test_names_and_their_use_are_noted() -> None:
+    """Each name appears once, with the most that is done to it."""
+    data = b"\x80\x02cos\nsystem\n0cos\nsystem\n(X\x01\0\0\0xtR0ca\nb\n)\x810cc\nd\n."
+    machine = Machine(data, 0, Meaning())
+    machine.run()
+    assert {"os.system": "called", "a.b": "built", "c.d": "named"} == machine.globals_used
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x80\x02]q\0h\0a.",  # a list in itself
+        b"\x80\x02}q\0X\x01\0\0\0ah\0s.",  # a dict in itself
+        b"\x80\x02(]q\0h\0h\0tq\x01h\x01.",
+        b"cx\ny\nq\0)R(h\0tR.",  # a call of a call
+        b"\x80\x02]q\0(h\0tq\x01h\0h\x01a.",
+    ],
+)
+def test_self_reference_is_data(data: bytes) -> None:
+    """A structure that contains itself is built without following it."""
+    assert read(data) is not None
+
+
+def test_sharing_is_kept_and_not_multiplied() -> None:
+    """A billion-laughs pickle stays as small as it is written."""
+    data = (
+        b"]q\0"
+        + b"".join(
+            b"](" + b"h" + bytes((i,)) * 1 + (b"h" + bytes((i,))) * 9 + b"eq" + bytes((i + 1,))
+            for i in range(100)
+        )
+        + b"."
+    )
+    tracemalloc.start()
+    read(data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+def test_deep_nesting_needs_no_recursion() -> None:
+    """Nine thousand lists within each other are built, described and freed."""
+    depth = 9_000
+    value = read(b"](" * 1 + b"](" * (depth - 1) + b"e" * depth + b".")
+    for _ in range(depth - 1):
+        assert isinstance(value, list)
+        value = value[0]
+    assert [] == value
+    tuples = read(b")" + b"\x85" * 100_000 + b".")
+    del tuples
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b".", "stack runs empty"),
+        (b"0.", "stack runs empty"),
+        (b"(.", "stack runs empty"),
+        (b"t.", "without one"),
+        (b"(N00t.", "without one"),
+        (b"N(a.", "stack runs empty"),
+        (b"q\0.", "stack runs empty"),
+        (b"h\0.", "memo"),
+        (b"g9\n.", "memo"),
+        (b"Np-1\n.", "negative"),
+        (b"\xff.", "not a pickle opcode"),
+        (b"\x80\x06N.", "protocol 6"),
+        (b"I12x\n.", "integer that is none"),
+        (b"I1_0\n.", "integer that is none"),
+        (b"L\n.", "integer that is none"),
+        (b"Fx\n.", "number that is none"),
+        (b"Sabc\n.", "without its quotes"),
+        (b"X\x01\0\0\0\xff.", "not UTF-8"),
+        (b"V\\u12\n.", "broken escape"),
+        (b"NNa.", "no list"),
+        (b"NNNs.", "no dict"),
+        (b"}(Nu.", "no value"),
+        (b"N(N\x90.", "no set"),
+        (b"(\x91(N\x90.", "no set"),
+        (b"NNR.", "not a tuple"),
+        (b"N)R.", "cannot be called"),
+        (b"(o.", "no class"),
+        (b"NNb.", "has none"),
+        (b"KxNN\x93.", "not text"),
+        (b"NQ.", "outside the pickle"),
+        (b"Px\n.", "outside the pickle"),
+        (b"\x97.", "buffer"),
+        (b"N\x98.", "buffer"),
+    ],
+)
+def test_nonsense_is_refused(data: bytes, words: str) -> None:
+    """Each way of being no pickle has its own sentence, and a position."""
+    with pytest.raises(MalformedError) as error:
+        read(data)
+    assert words in error.value.message
+    assert "byte " in (error.value.where or "")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"L" + b"9" * 5_000 + b"L\n.", "LONG"),
+        (b"I" + b"9" * 5_000 + b"\n.", "INT"),
+        (b"\x8b" + (5_000).to_bytes(4, "little") + b"\xff" * 5_000 + b".", "LONG4"),
+        (b"\x8b\xff\xff\xff\xff.", "LONG4"),
+        (b"g" + b"9" * 5_000 + b"\n.", "GET"),
+        (b"F" + b"9" * 5_000 + b"\n.", "FLOAT"),
+        (b"c" + b"a" * 100_000 + b"\nb\n.", "GLOBAL"),
+        (b"V" + b"a" * 100_000 + b"\n.", "UNICODE"),
+        (b"X\xff\xff\xff\x7f.", "BINUNICODE"),
+        (b"\x8d" + b"\xff" * 8 + b".", "BINUNICODE8"),
+        (b"\x96" + b"\xff" * 8 + b".", "BYTEARRAY8"),
+        (b"\x95" + b"\xff" * 8 + b"N.", "FRAME"),
+        (b"(" * 20_000 + b".", "marks"),
+    ],
+)
+def test_everything_is_bounded_before_anything_is_built(data: bytes, words: str) -> None:
+    """Claims and counts beyond the limits are refused by the scan, which builds nothing."""
+    tracemalloc.start()
+    with pytest.raises(MalformedError) as error:
+        scan(data, 0, len(data))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert words in error.value.message
+    assert peak < 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"N" * 1_100_000 + b".", "on the stack"),
+        (b"N0" * 2_100_000 + b"N.", "opcodes"),
+        (b"}0" * 1_100_000 + b".", "bytes of objects"),
+    ],
+    ids=["stack", "opcodes", "objects"],
+)
+def test_counts_are_bounded(data: bytes, words: str) -> None:
+    """A pickle of nothing but opcodes is refused by their number or their cost."""
+    with pytest.raises(MalformedError) as error:
+        scan(data, 0, len(data))
+    assert words in error.value.message
+
+
+def test_a_large_memo_index_is_only_a_number() -> None:
+    """LONG_BINPUT at 2^32 - 1 takes no room for the places before it."""
+    tracemalloc.start()
+    assert read(b"Nr\xff\xff\xff\xff0j\xff\xff\xff\xff.") is None
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 16
+
+
+UNITS = (
+    *(
+        b"]",
+        b"}",
+        b")",
+        b"N",
+        b"\x8f",
+        b"K\x01",
+        b"J\xff\xff\xff\x7f",
+        b"U\x01a",
+        b"G" + b"\x01" * 8,
+    ),
+    *(b"h\x01)R", b"h\x01)\x81", b"N\x85", b"](NNe", b"}(NNu", b"NQ", b"h\x01)R}b", b"}}b"),
+    *(b"ca\nb\n", b"(ia\nb\n", b"N\x94", b"I9999\n", b"(NNd", b"\x8f(N\x90"),
+)
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=repr)
+def test_memory_stays_below_what_the_scan_counts(unit: bytes) -> None:
+    """The cost table is an upper estimate of what carrying out each opcode leaves in memory."""
+
+    class Answers(Meaning):
+        def persistent(self, pid: object) -> object:
+            return pid
+
+    times = 20_000
+    data = b"cx\ny\nq\x01" + unit * times + b"N."
+    assert len(data) == scan(data, 0, len(data))
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    machine = Machine(data, 0, Answers())
+    machine.run()
+    used = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    cost, position = 0, 0
+    while position < len(unit):  # the scan's own cost of one unit
+        row = OPCODES[unit[position]]
+        cost += row.cost
+        position += _length(unit, position)
+    assert used <= times * cost + 100_000
+
+
+def _length(data: bytes, position: int) -> int:
+    import io
+    import pickletools
+
+    ops = pickletools.genops(io.BytesIO(data[position:] + b"."))
+    next(ops)
+    return int(next(ops)[2] or 0)
+
+
+@settings(max_examples=500, deadline=None)
+@given(data=st.binary(max_size=60), tail=st.sampled_from([b".", b"N.", b""]))
+def test_any_bytes_are_refused_or_read(data: bytes, tail: bytes) -> None:
+    """Arbitrary bytes end in a value or in a refusal, never in another exception."""
+    assert outcome(data + tail)
+
+
+def outcome(data: bytes) -> str:
+    """The message of the refusal, or the type of what was read."""
+    try:
+        return type(read(data[: scan(data, 0, len(data))])).__name__
+    except FileRefusedError as error:
+        return str(error)
+
+
+OPCODE_BYTES = st.sampled_from(sorted(OPCODES)).map(lambda code: bytes((code,)))
+PIECES = st.lists(
+    OPCODE_BYTES
+    | st.sampled_from([b"(", b")", b"]", b"}", b"N", b"K\x01", b"q\0", b"h\0", b"X\x01\0\0\0a"])
+    | st.sampled_from([b"cos\nsystem\n", b"R", b"b", b"t", b"u", b"e", b"s", b"a", b"\x93", b"o"]),
+    max_size=25,
+)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(pieces=PIECES)
+def test_any_opcodes_are_refused_or_read(pieces: list[bytes]) -> None:
+    """Arbitrary sequences of opcodes end in a value or in a refusal."""
+    assert outcome(b"".join(pieces) + b".")
