@@ -77,9 +77,9 @@ NAMES = st.text(min_size=1, max_size=12).filter(
 
 def raw(tensor: torch.Tensor) -> bytes:
     """Dense bytes of a tensor."""
-    if tensor.numel() == 0:
-        return b""
-    return bytes(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy())
+    copy = torch.empty(tensor.numel(), dtype=tensor.dtype)
+    copy.copy_(tensor.detach().reshape(-1))
+    return bytes(copy.view(torch.uint8).numpy())
 
 
 def build(specs: Any, names: list[str]) -> OrderedDict[str, torch.Tensor]:
