@@ -43,7 +43,7 @@ def dense(dtype: str, shape: list[int], seed: int) -> torch.Tensor:
 VIEWS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "as it is": lambda t: t,
     "transposed": lambda t: t.t() if t.dim() == 2 else t,
-    "reversed axes": lambda t: t.permute(*reversed(range(t.dim()))),
+    "reversed axes": lambda t: t.permute(tuple(reversed(range(t.dim())))),
     "a slice": lambda t: t[1:] if t.dim() else t,
     "every other": lambda t: t[..., ::2] if t.dim() else t,
     "expanded": lambda t: t[:1].expand(3, *t.shape[1:]) if t.dim() and t.shape[0] else t,
