@@ -145,7 +145,7 @@ class Cache:
         """All slots, or those of one model, in order of their names."""
         pattern = f"{model or '*'}/*-????????"
         with disk_errors(self.folder, "listing the cache"):
-            return [Slot(path) for path in sorted(self.folder.glob(pattern)) if path.is_dir()]
+            return [Slot(path) for path in sorted(self.folder.glob(pattern)) if _is_folder(path)]
 
     def entries(self, model: str | None = None) -> list[tuple[Entry, Path]]:
         """Every recorded file that is there, with its path."""
@@ -216,6 +216,10 @@ class Cache:
         with contextlib.suppress(OSError):
             slot.folder.parent.rmdir()
         return True
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def _size(path: Path) -> int:

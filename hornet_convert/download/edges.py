@@ -17,15 +17,14 @@ MIB = 1 << 20
 class Limits:
     """How long to wait, how often to try, how much to take.
 
-    Times in seconds, sizes in bytes. `read` is the longest silence, `head` the longest wait for a
-    complete response header, `min_rate` the lowest average (bytes/s) over `rate_window`. `tries` is
-    the number of requests in a row that may end without `substantial` bytes of progress. A server's
-    Retry-After is honoured up to `retry_after_max`.
+    Times in seconds, sizes in bytes. `read` is the longest silence (a whole header may take twice
+    that), `min_rate` the lowest average (bytes/s) over `rate_window`. `tries` is the number of
+    requests in a row that may end without `substantial` bytes of progress, `connect_tries` how
+    many of them may not even connect. A server's Retry-After is honoured up to `retry_after_max`.
     """
 
     connect: float = 10.0
     read: float = 20.0
-    head: float = 40.0
     min_rate: float = 1024.0
     rate_window: float = 30.0
     tries: int = 5
@@ -63,13 +62,19 @@ def ignore(event: Event) -> None:
 
 @dataclass(frozen=True)
 class Edges:
-    """Everything a download touches besides the network and the disk."""
+    """Everything a download touches besides the network and the disk.
+
+    `unreachable` are hosts that could not be connected to: shared between downloads, so that a dead
+    host costs its whole patience once and not for every file. Without `sleep`, waiting ends as soon
+    as `cancel` is set.
+    """
 
     limits: Limits = field(default_factory=Limits)
     progress: Callable[[Event], None] = ignore
     monotonic: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], object] = time.sleep
+    sleep: Callable[[float], object] | None = None
     cancel: threading.Event = field(default_factory=threading.Event)
+    unreachable: set[str] = field(default_factory=set)
 
     def check(self) -> None:
         """Raise CancelledError if the caller wants to stop."""
@@ -82,5 +87,5 @@ class Edges:
         """Sleep, unless the caller wants to stop."""
         self.check()
         if seconds > 0:
-            self.sleep(seconds)
+            (self.sleep or self.cancel.wait)(seconds)
         self.check()

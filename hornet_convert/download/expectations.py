@@ -113,6 +113,6 @@ def _advice(expected: Expectation, found: str | None) -> str:
     if expected.origin.startswith(TRUST):
         return (
             "If the source has changed on purpose, forget the old digest with "
-            "`hornet-convert pins`; else try another source with --source."
+            "`hornet-convert pins --forget NAME`; else try another source with --source."
         )
     return "Nothing of it was kept. Try again later, or another source with --source or --mirror."

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import urljoin, urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import (
     HTTPError,
+    IncompleteRead,
     InvalidHeader,
     MaxRetryError,
     NameResolutionError,
@@ -23,7 +23,8 @@ from urllib3.exceptions import (
 )
 from urllib3.util.retry import Retry
 
-from hornet_convert.download.edges import Edges, Limits
+from hornet_convert.download.connections import Adapter
+from hornet_convert.download.edges import Edges
 from hornet_convert.download.sniff import TITLE_BYTES, title
 from hornet_convert.download.sources import without_credentials
 from hornet_convert.errors import printable
@@ -66,42 +67,43 @@ def new_session() -> requests.Session:
     session = _Session()
     session.headers.update({"User-Agent": USER_AGENT, "Accept": "*/*"})
     for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(pool_connections=2, pool_maxsize=2, max_retries=0))
+        session.mount(scheme, Adapter(pool_connections=2, pool_maxsize=2, max_retries=0))
     return session
 
 
 class Policy:
-    """How many more times to try, and how long to wait first."""
+    """How many more times to try one URL, and how long to wait first."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+    def __init__(self, edges: Edges, url: str) -> None:
+        self._edges = edges
+        self._url = url
+        # A host that just failed for another file gets one try, not the whole patience again.
+        self._connects = 1 if _host(url) in edges.unreachable else edges.limits.connect_tries
         self.reset()
 
     def reset(self) -> None:
         """Start counting anew, after substantial progress."""
-        limits = self._limits
+        limits = self._edges.limits
         self._retry = Retry(
-            total=limits.tries - 1,
-            connect=limits.connect_tries - 1,
-            backoff_factor=limits.backoff,
-            backoff_max=limits.backoff_max,
+            total=limits.tries - 1, backoff_factor=limits.backoff, backoff_max=limits.backoff_max
         )
 
-    def next_wait(self, fault: FaultError, url: str) -> float | None:
+    def next_wait(self, fault: FaultError) -> float | None:
         """Seconds to wait before the next try; None if there is to be none."""
+        if not fault.connected:
+            self._connects -= 1
+            if self._connects <= 0:
+                self._edges.unreachable.add(_host(self._url))
+                return None
         if not fault.again:
             return None
-        error = ProtocolError(fault.reason)
         try:
-            if not fault.connected and self._retry.connect == 0:
-                return None
-            self._retry = self._retry.increment("GET", url, error=error)
-        except (MaxRetryError, ProtocolError):
+            error = ProtocolError(fault.reason)
+            self._retry = self._retry.increment("GET", self._url, error=error)
+        except MaxRetryError:
             return None
-        if not fault.connected and self._retry.connect is not None:
-            self._retry = self._retry.new(connect=int(self._retry.connect) - 1)
-        backoff = self._retry.get_backoff_time()
-        return max(backoff, min(fault.wait, self._limits.retry_after_max))
+        asked = min(fault.wait, self._edges.limits.retry_after_max)
+        return max(self._retry.get_backoff_time(), asked)
 
 
 @contextlib.contextmanager
@@ -114,6 +116,7 @@ def opened(
     back; every other is a FaultError.
     """
     response = _follow(session, url, headers, edges)
+    edges.unreachable.discard(_host(url))
     try:
         if response.status_code not in (200, 206, 416):
             raise _refused(response)
@@ -202,7 +205,7 @@ def faults(url: str) -> Iterator[None]:
 
 
 def _explained(error: Exception, url: str) -> FaultError:
-    host = printable(urlsplit(url).hostname or "the host", 100)
+    host = _host(url)
     causes = list(_causes(error))
     innermost = printable(str(causes[-1]) or type(causes[-1]).__name__, 160)
     proxy = next(
@@ -223,10 +226,19 @@ def _explained(error: Exception, url: str) -> FaultError:
         return FaultError(f"{host} fell silent", again=True)
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
         return FaultError(f"{host} refused the connection", again=True, connected=False)
+    if any(isinstance(cause, IncompleteRead) for cause in causes):
+        return FaultError(f"{host} cut the connection", again=True)
     usage = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, ValueError)
     if isinstance(error, usage) and not isinstance(error, requests.exceptions.InvalidHeader):
         return FaultError(f"{host} cannot be asked: {innermost}", again=False)
     return FaultError(f"the connection to {host} broke: {innermost}", again=True)
+
+
+def _host(url: str) -> str:
+    try:
+        return printable(urlsplit(url).hostname or "the host", 100)
+    except ValueError:
+        return "the host"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

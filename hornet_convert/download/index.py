@@ -73,7 +73,7 @@ def _is_for(entry: object, model: zoo.Published) -> bool:
     if not isinstance(name, str):
         return False
     try:
-        return zoo.find(name[:MAX_FILE_NAME]) is model
+        return zoo.find(name[:MAX_FILE_NAME]).name == model.name
     except UnknownModelError:
         return False
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from hornet_convert.download.body import small_body
 from hornet_convert.download.cache import PART, Entry, Slot
 from hornet_convert.download.disk import disk_errors
 from hornet_convert.download.expectations import Wanted, mismatch
@@ -18,7 +19,7 @@ from hornet_convert.download.partfile import PartFile
 from hornet_convert.download.result import Fetched, Request, UnusableError
 from hornet_convert.download.sources import INDEX_NAME, Source
 from hornet_convert.download.stored import from_cache
-from hornet_convert.download.transfer import Asked, WrongSizeError, small_body, transfer
+from hornet_convert.download.transfer import Asked, WrongSizeError, transfer
 
 if TYPE_CHECKING:
     import requests
@@ -58,6 +59,7 @@ def into_cache(
         with disk_errors(slot.folder, "making a place in the cache"):
             slot.folder.mkdir(parents=True, exist_ok=True)
             alone = stack.enter_context(exclusive(slot.lock, request.edges, waiting))
+            slot.folder.mkdir(parents=True, exist_ok=True)  # it may have been cleared meanwhile
         if waited and not force and (found := from_cache(request, source, want)):
             return found
         request.cache.sweep(slot)

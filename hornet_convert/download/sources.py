@@ -88,10 +88,11 @@ def is_url(text: str) -> bool:
 
 def without_credentials(url: str) -> str:
     """The URL without the `user:password@` it may carry."""
-    parts = urlsplit(url) if is_url(url) else None
-    if parts is None or "@" not in parts.netloc:
+    scheme, slashes, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    if not is_url(url) or "@" not in host:
         return url
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}"
 
 
 def _mirror(text: str) -> Source:

@@ -222,5 +222,6 @@ def _contradiction(before: Pin, now: Pin) -> CheckFailedError:
         expected=f"SHA-256 {before.sha256}, fingerprint {before.fingerprint or 'unknown'}, "
         f"first seen {before.first_seen}",
         found=f"SHA-256 {now.sha256}, fingerprint {now.fingerprint or 'unknown'}",
-        hint="If the change is meant, forget the old pin with `hornet-convert pins`.",
+        hint="If the change is meant, forget the old pin: "
+        f"`hornet-convert pins --forget {before.model}`.",
     )
