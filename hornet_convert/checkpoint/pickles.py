@@ -58,8 +58,8 @@ class Machine:
                 self.pos = at + 1
                 actions[op](self)
         except FileRefusedError as error:
-            if error.where is None:
-                error.where = f"byte {at} of the pickle{self._near()}"
+            where = f"byte {at} of the pickle{self._near()}"
+            error.where = where if error.where is None else f"{where}, {error.where}"
             raise
         self.pos += 1
         return self.stack[-1]

@@ -56,17 +56,17 @@ def read_directory(file: io.FileIO, size: int) -> dict[str, Entry]:
     if position != length:
         raise MalformedError("the zip directory is longer than its entries")
     ordered = sorted(entries.values(), key=lambda entry: entry.header)
-    if ordered and ordered[0].header:
+    edges = [*(entry.header for entry in ordered), start]
+    if edges[0]:
         raise MalformedError(
             "something stands before the zip archive",
             expected="its first entry at byte 0",
-            found=f"byte {ordered[0].header}",
+            found=f"byte {edges[0]}",
             hint="torch writes no such bytes: get the file from its source again.",
         )
-    followers = [entry.header for entry in ordered[1:]] + [start]
     located = {
         entry.name: _locate(file, entry, after)
-        for entry, after in zip(ordered, followers, strict=True)
+        for entry, after in zip(ordered, edges[1:], strict=True)
     }
     return {name: located[name] for name in entries}
 

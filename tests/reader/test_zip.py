@@ -1,0 +1,324 @@
+"""The zip container: what torch writes is read, and every contradiction refused."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from hornet_convert.checkpoint.reader import open_checkpoint
+from hornet_convert.checkpoint.state_dict import select_state_dict
+from hornet_convert.errors import (
+    FileRefusedError,
+    MalformedError,
+    NotACheckpointError,
+    UnsupportedError,
+)
+from tests.reader.assemble import Entry, Zip, items, storage, tensor, text, zip_entries
+
+VALUES = struct.pack("<6f", *range(6))
+BODY = items((text("w"), tensor(storage("0", 6), (2, 3), (3, 1))))
+
+
+def entries() -> list[Entry]:
+    """The entries of a sound checkpoint: data.pkl, byteorder, data/0, version."""
+    return zip_entries(BODY, {"0": VALUES})
+
+
+def read(path: Path) -> dict[str, bytes]:
+    """The bytes of every tensor."""
+    with open_checkpoint(path) as checkpoint:
+        assert "zip" == checkpoint.container
+        tensors = select_state_dict(checkpoint.root).tensors
+        return {name: checkpoint.read(tensor).tobytes() for name, tensor in tensors.items()}
+
+
+def changed(**fields: object) -> list[Entry]:
+    """The entries, with fields of the storage's entry overridden."""
+    found = entries()
+    for name, value in fields.items():
+        setattr(found[2], name, value)
+    return found
+
+
+def described(form: str, magic: bytes) -> list[Entry]:
+    """The entries, all with data descriptors as torch writes them, in one of their forms."""
+    found = entries()
+    for entry in found:
+        crc, size = zlib.crc32(entry.data), len(entry.data)
+        entry.flags = 8
+        entry.local_crc = entry.local_size = 0
+        entry.descriptor = magic + struct.pack(form, crc, size, size)
+    return found
+
+
+SOUND: dict[str, Zip] = {
+    "plain": Zip(entries()),
+    "without byteorder and version, as before 1.6": Zip([entries()[0], entries()[2]]),
+    "padded as torch does": Zip(changed(local_extra=b"FB\x06\x00ZZZZZZ")),
+    "extra fields of other tools": Zip(changed(extra=b"UT\x05\x00\x01abcd", local_extra=b"UT\0\0")),
+    "a folder's own entry": Zip([Entry("archive/", b""), *entries()]),
+    "other files within the folder": Zip([*entries(), Entry("archive/extra/x.txt", b"hello")]),
+    "data descriptors": Zip(described("<3L", b"PK\x07\x08")),
+    "data descriptors without magic": Zip(described("<3L", b"")),
+    "wide data descriptors": Zip(described("<L2Q", b"PK\x07\x08")),
+    "zip64 sizes": Zip(
+        changed(
+            size=0xFFFFFFFF,
+            header=None,
+            extra=struct.pack("<2H2Q", 1, 16, 24, 24),
+            local_extra=struct.pack("<2H2Q", 1, 16, 24, 24),
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_sound_variants_are_read(name: str, tmp_path: Path) -> None:
+    """Every form that torch or a re-zipping tool writes, stored, gives the tensors."""
+    path = tmp_path / "x.pth"
+    path.write_bytes(SOUND[name].build())
+    assert {"w": VALUES} == read(path)
+
+
+BROKEN: dict[str, tuple[Zip, str]] = {
+    "doubled entry": (Zip([*entries(), Entry("archive/data/0", VALUES)]), "two entries"),
+    "doubled pickle": (Zip([*entries(), entries()[0]]), "two entries"),
+    "two roots": (Zip([*entries(), Entry("other/data/0", VALUES)]), "outside its folder"),
+    "two pickles": (Zip([*entries(), Entry("other/data.pkl", b"N.")]), "outside its folder"),
+    "loose entry": (Zip([*entries(), Entry("loose", b"x")]), "outside its folder"),
+    "encrypted": (Zip(changed(flags=1)), "encrypted"),
+    "strongly encrypted": (Zip(changed(flags=0x41)), "encrypted"),
+    "compressed": (Zip(changed(method=8)), "compressed"),
+    "size beyond the file": (Zip(changed(size=1 << 30)), "reaches into what follows"),
+    "size over the next entry": (Zip(changed(size=40)), "reaches into what follows"),
+    "size too small": (Zip(changed(size=20)), "belongs to no entry"),
+    "junk before": (Zip(entries(), before=b"#!/bin/sh\n"), "before the zip archive"),
+    "junk before, looking like zip": (
+        Zip(entries(), before=b"PK\3\4" + b"\0" * 60),
+        "before the zip archive",
+    ),
+    "junk after": (Zip(entries(), after=b"junk"), "follows the zip archive"),
+    "comment": (Zip(entries(), comment=b"chosen to fit a hash"), "follows the zip archive"),
+    "junk between entries": (Zip(changed(before=b"junk")), "belongs to no entry"),
+    "junk before the directory": (Zip(entries(), gap=b"junk"), "belongs to no entry"),
+    "directory elsewhere": (Zip(entries(), directory_shift=-3), "does not end where"),
+    "too many entries claimed": (Zip(entries(), count=9), "cannot hold as many"),
+    "too few entries claimed": (Zip(entries(), count=3), "longer than its entries"),
+    "another name in the entry's header": (
+        Zip(changed(local_name="archive/data/1")),
+        "disagrees",
+    ),
+    "another checksum in the entry's header": (Zip(changed(local_crc=1)), "disagrees"),
+    "another size in the entry's header": (Zip(changed(local_size=20)), "disagrees"),
+    "header of another entry": (Zip(changed(header=0)), "reaches into what follows"),
+    "header beyond the file": (Zip(changed(header=1 << 30)), ""),
+    "zip64 sizes missing": (Zip(changed(size=0xFFFFFFFF)), "zip64"),
+    "zip64 field cut": (
+        Zip(changed(size=0xFFFFFFFF, extra=struct.pack("<2HQ", 1, 8, 24))),
+        "zip64",
+    ),
+    "wrong descriptor": (
+        Zip(changed(flags=8, local_crc=0, local_size=0, descriptor=b"\0" * 16)),
+        "belongs to no entry",
+    ),
+    "no pickle": (Zip(entries()[1:]), "no data.pkl"),
+    "no storage": (Zip([entries()[0], entries()[3]]), "storage is missing"),
+    "storage too short": (Zip(changed(data=VALUES[:20])), "another size"),
+    "storage too long": (Zip(changed(data=VALUES * 2)), "another size"),
+    "byte order unknown": (
+        Zip([entries()[0], Entry("archive/byteorder", b"middle"), *entries()[2:]]),
+        "byte order",
+    ),
+    "byte order huge": (
+        Zip([entries()[0], Entry("archive/byteorder", b"l" * 100), *entries()[2:]]),
+        "too large",
+    ),
+    "version unknown": (Zip([*entries()[:3], Entry("archive/version", b"11\n")]), "version"),
+    "version no number": (Zip([*entries()[:3], Entry("archive/version", b"x")]), "version"),
+    "something after the pickle": (
+        Zip([Entry("archive/data.pkl", entries()[0].data + b"N."), *entries()[1:]]),
+        "follows the pickle",
+    ),
+    "damaged pickle": (
+        Zip([Entry("archive/data.pkl", entries()[0].data, crc=5), *entries()[1:]]),
+        "checksum",
+    ),
+    "TorchScript": (Zip([*entries(), Entry("archive/constants.pkl", b"N.")]), "TorchScript"),
+    "TorchScript code": (Zip([*entries(), Entry("archive/code/x.py", b"")]), "TorchScript"),
+    "another program's zip": (Zip([Entry("word/document.xml", b"<x/>")]), "not one that torch"),
+    "numpy's zip": (Zip([Entry("weight.npy", b"x")]), "not one that torch"),
+    "no entries": (Zip([]), "not one that torch"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_contradictions_are_refused(name: str, tmp_path: Path) -> None:
+    """Every way in which the archive disagrees with itself or with torch's form."""
+    archive, words = BROKEN[name]
+    path = tmp_path / "x.pth"
+    path.write_bytes(archive.build())
+    with pytest.raises(FileRefusedError) as error:
+        read(path)
+    assert words in error.value.message
+    assert str(path) in (error.value.where or "")
+
+
+def test_half_a_file_and_less_is_cut_off(tmp_path: Path) -> None:
+    """Every proper beginning of a checkpoint is refused."""
+    whole = SOUND["data descriptors"].build()
+    path = tmp_path / "x.pth"
+    for length in range(4, len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(FileRefusedError):
+            read(path)
+
+
+def test_compressed_and_torchscript_files_of_the_real_libraries(tmp_path: Path) -> None:
+    """What zipfile and torch.jit write is refused for what it is, with advice."""
+    path = tmp_path / "x.pth"
+    torch.save({"w": torch.ones(500)}, path)
+    with zipfile.ZipFile(path) as archive:
+        contents = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+    with pytest.raises(UnsupportedError, match="compressed") as error:
+        read(path)
+    assert error.value.hint
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+    assert {"w": torch.ones(500).numpy().tobytes()} == read(path)
+
+
+def test_a_size_claim_of_the_pickle_is_checked(tmp_path: Path) -> None:
+    """Two different claims about one storage are refused, whichever comes first."""
+    weights = items(
+        (text("a"), tensor(storage("0", 6), (6,), (1,))),
+        (text("b"), tensor(storage("0", 12, "torch\nHalfStorage"), (12,), (1,))),
+    )
+    path = tmp_path / "x.pth"
+    path.write_bytes(Zip(zip_entries(weights, {"0": VALUES})).build())
+    with pytest.raises(MalformedError, match="two claims"):
+        read(path)
+
+
+Shape = tuple[int, ...]
+OUT_OF_BOUNDS: dict[str, Callable[[], bytes]] = {
+    "one element too many": lambda: tensor(storage("0", 6), (7,), (1,)),
+    "offset": lambda: tensor(storage("0", 6), (6,), (1,), first=1),
+    "stride": lambda: tensor(storage("0", 6), (3,), (3,)),
+    "huge stride": lambda: tensor(storage("0", 6), (2,), (1 << 62,)),
+    "huge offset": lambda: tensor(storage("0", 6), (1,), (1,), first=1 << 62),
+    "huge shape": lambda: tensor(storage("0", 6), (1 << 40, 1 << 40), (1 << 40, 1)),
+    "negative offset": lambda: tensor(storage("0", 6), (2,), (1,), first=-1),
+    "negative stride": lambda: tensor(storage("0", 6), (2,), (-1,), first=5),
+    "negative shape": lambda: tensor(storage("0", 6), (-2,), (1,)),
+    "beyond 64 bits": lambda: tensor(storage("0", 6), (1 << 64,), (0,)),
+    "rank mismatch": lambda: tensor(storage("0", 6), (2, 3), (1,)),
+    "too many axes": lambda: tensor(storage("0", 6), (1,) * 65, (1,) * 65),
+    "2^40 elements of stride 0": lambda: tensor(storage("0", 6), (1 << 40,), (0,)),
+    "no tuple": lambda: tensor(storage("0", 6), (), ()).replace(b"(t(t", b"N(t"),
+    "negative count": lambda: tensor(storage("0", -6), (6,), (1,)),
+    "huge count": lambda: tensor(storage("0", 1 << 62), (6,), (1,)),
+    "flags": lambda: tensor(storage("0", 6), (6,), (1,), flags=b"K\x01"),
+    "unknown storage type": lambda: tensor(storage("0", 6, "torch\nXStorage"), (6,), (1,)),
+    "storage type of a stranger": lambda: tensor(storage("0", 6, "os\nFloatStorage"), (6,), (1,)),
+    "no storage": lambda: tensor(b"N", (6,), (1,)),
+    "missing key": lambda: tensor(storage("1", 6), (6,), (1,)),
+    "key out of its folder": lambda: tensor(storage("../data/0", 6), (6,), (1,)),
+}
+
+
+@pytest.mark.parametrize("name", OUT_OF_BOUNDS)
+def test_tensors_beyond_their_storage_are_refused(name: str, tmp_path: Path) -> None:
+    """Offsets, shapes and strides are checked against real bytes, the key in work is named."""
+    body = items((text("stem.0.weight"), OUT_OF_BOUNDS[name]()))
+    path = tmp_path / "x.pth"
+    path.write_bytes(Zip(zip_entries(body, {"0": VALUES})).build())
+    with pytest.raises(MalformedError) as error:
+        read(path)
+    assert "byte " in (error.value.where or "")
+
+
+def test_strange_but_sound_views_are_read(tmp_path: Path) -> None:
+    """Overlapping, expanded and empty views inside the storage are copied out rightly."""
+    body = items(
+        (text("overlapping"), tensor(storage("0", 6), (3, 2), (1, 1))),
+        (text("expanded"), tensor(storage("0", 6), (2, 2), (0, 1), first=4)),
+        (text("empty, far off"), tensor(storage("0", 6), (0, 1 << 40), (1, 1), first=1 << 50)),
+        (text("scalar"), tensor(storage("0", 6), (), (), first=5)),
+        (text("ones"), tensor(storage("0", 6), (1, 1), (1 << 60, 1 << 60), first=2)),
+    )
+    path = tmp_path / "x.pth"
+    path.write_bytes(Zip(zip_entries(body, {"0": VALUES})).build())
+    found = read(path)
+    floats = {name: struct.unpack(f"<{len(raw) // 4}f", raw) for name, raw in found.items()}
+    assert {
+        "overlapping": (0, 1, 1, 2, 2, 3),
+        "expanded": (4, 5, 4, 5),
+        "empty, far off": (),
+        "scalar": (5,),
+        "ones": (2,),
+    } == floats
+
+
+def test_a_storage_beyond_4_gib(tmp_path: Path) -> None:
+    """The wide sizes and offsets of zip64, on a sparse file that takes no room."""
+    path = tmp_path / "x.pth"
+    nbytes = (1 << 32) + 8
+    big = items(
+        (text("w"), tensor(storage("0", nbytes // 4), (2,), (1,), first=nbytes // 4 - 2)),
+        (text("v"), tensor(storage("1", 6), (6,), (1,))),
+    )
+    with path.open("wb") as file:
+        rows = []
+
+        def put(name: str, size: int, data: bytes, crc: int) -> None:
+            header, raw = file.tell(), name.encode()
+            extra = struct.pack("<2H2Q", 1, 16, size, size)
+            file.write(struct.pack("<4s5H", b"PK\3\4", 45, 0, 0, 0, 0))
+            file.write(struct.pack("<3L2H", crc, 0xFFFFFFFF, 0xFFFFFFFF, len(raw), len(extra)))
+            file.write(raw + extra)
+            file.seek(size - len(data), io.SEEK_CUR)
+            file.write(data)
+            extra = struct.pack("<2H3Q", 1, 24, size, size, header)
+            row = struct.pack("<4s6H", b"PK\1\2", 45, 45, 0, 0, 0, 0)
+            row += struct.pack("<3L", crc, 0xFFFFFFFF, 0xFFFFFFFF)
+            row += struct.pack("<5H2L", len(raw), len(extra), 0, 0, 0, 0, 0xFFFFFFFF)
+            rows.append(row + raw + extra)
+
+        pickled = zip_entries(big, {})[0].data
+        put("archive/data.pkl", len(pickled), pickled, zlib.crc32(pickled))
+        put("archive/data/0", nbytes, b"\0\0\x80?\0\0\0@", 0)
+        put("archive/data/1", 24, VALUES, zlib.crc32(VALUES))
+        put("archive/version", 2, b"3\n", zlib.crc32(b"3\n"))
+        start, directory = file.tell(), b"".join(rows)
+        count = len(rows)
+        file.write(directory)
+        end = file.tell()
+        file.write(
+            struct.pack(
+                "<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, len(directory), start
+            )
+        )
+        file.write(struct.pack("<4sLQL", b"PK\6\7", 0, end, 1))
+        file.write(
+            struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, len(directory), 0xFFFFFFFF, 0)
+        )
+    assert {"w": b"\0\0\x80?\0\0\0@", "v": VALUES} == read(path)
+
+
+def test_another_programs_archive_is_no_checkpoint(tmp_path: Path) -> None:
+    """A zip that torch did not write is told apart from a damaged checkpoint."""
+    path = tmp_path / "x.docx"
+    path.write_bytes(Zip([Entry("word/document.xml", b"<x/>")]).build())
+    with pytest.raises(NotACheckpointError, match=r"word/document\.xml"):
+        read(path)
