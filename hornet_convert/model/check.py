@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from hornet_convert.architecture import Architecture
+from hornet_convert.errors import CheckFailedError
 from hornet_convert.layouts import Layout
 from hornet_convert.model.equivalence import compare_forward
 from hornet_convert.report import Check, failed, passed
@@ -30,11 +31,16 @@ def forward_check(
     architecture, num_classes
         What they are.
     """
-    result = compare_forward(source, layout, target, architecture, num_classes)
-    stages = ", ".join(f"{deviation:.1e}" for deviation in result.stages)
+    try:
+        result = compare_forward(source, layout, target, architecture, num_classes)
+    except CheckFailedError as error:
+        return failed("forward", error.message)
+    height, width = result.image_size
+    stages = ", ".join(f"{stage.relative:.1e}" for stage in result.stages)
+    output = "logits" if num_classes is not None else "features"
     said = (
-        f"one seeded {result.image_size}×{result.image_size} image in float64, largest relative "
-        f"deviation: stages {stages}; {result.final_name} {result.final:.1e} "
+        f"one seeded {height}×{width} image in float64, largest relative deviation: "
+        f"stages {stages}; {output} {result.output.relative:.1e} "
         f"(allowed {result.tolerance:.0e})"
     )
     if result.passed:
