@@ -5,8 +5,9 @@ Source: Rao et al., "HorNet", NeurIPS 2022, arXiv 2207.14284, section 3 and tabl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from hornet_convert.architecture import DEPTHS, LAYER_SCALE_INIT, ORDERS, Architecture
@@ -43,8 +44,8 @@ class Block(nn.Module):
         super().__init__()
         self.drop_path = drop_path
         self.layer_scale_init = layer_scale_init
-        self.gamma1 = nn.Parameter(torch.empty(dim, device=device, dtype=dtype))
-        self.gamma2 = nn.Parameter(torch.empty(dim, device=device, dtype=dtype))
+        self.gamma1 = nn.Parameter(torch.full((dim,), layer_scale_init, device=device, dtype=dtype))
+        self.gamma2 = nn.Parameter(torch.full((dim,), layer_scale_init, device=device, dtype=dtype))
         self.norm1 = ChannelNorm(dim, device, dtype)
         self.gnconv = gnConv(dim, order, spectrum=spectrum, device=device, dtype=dtype)
         self.norm2 = ChannelNorm(dim, device, dtype)
@@ -72,7 +73,7 @@ class Stage(nn.Module):
         dim: int,
         order: int,
         *,
-        drop_path: tuple[float, ...],
+        drop_path: Sequence[float],
         dim_in: int | None = None,
         spectrum: tuple[int, int] | None = None,
         layer_scale_init: float = LAYER_SCALE_INIT,
@@ -80,11 +81,14 @@ class Stage(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if dim_in is not None:
-            self.downsample = nn.Sequential(
+        self.downsample = (
+            nn.Identity()
+            if dim_in is None
+            else nn.Sequential(
                 ChannelNorm(dim_in, device, dtype),
                 nn.Conv2d(dim_in, dim, 2, stride=2, device=device, dtype=dtype),
             )
+        )
         self.blocks = nn.Sequential(
             *(
                 Block(
@@ -102,9 +106,8 @@ class Stage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, dim_in, H, W) to (N, dim, H // 2, W // 2); (N, dim, H, W) kept in the first stage."""
-        if hasattr(self, "downsample"):
-            x = self.downsample(x)
-        return self.blocks(x)
+        y: Tensor = self.blocks(self.downsample(x))
+        return y
 
 
 class Head(nn.Module):
@@ -168,7 +171,8 @@ class HorNet(nn.Module):
         self.architecture = architecture
         self.num_classes = num_classes
         widths = architecture.widths
-        rates = torch.linspace(0, drop_path, sum(DEPTHS), device="cpu").split(DEPTHS)
+        rates = [drop_path * block / (sum(DEPTHS) - 1) for block in range(sum(DEPTHS))]
+        starts = [sum(DEPTHS[:stage]) for stage in range(len(DEPTHS))]
         # Everything is laid out on the meta device first, so that no weight is initialised twice.
         self.stem = nn.Sequential(
             nn.Conv2d(3, widths[0], 4, stride=4, device="meta", dtype=dtype),
@@ -180,7 +184,7 @@ class HorNet(nn.Module):
                 ORDERS[stage],
                 dim_in=widths[stage - 1] if stage else None,
                 spectrum=architecture.filter_shape(stage),
-                drop_path=tuple(rates[stage].tolist()),
+                drop_path=rates[starts[stage] : starts[stage] + DEPTHS[stage]],
                 layer_scale_init=layer_scale_init,
                 device="meta",
                 dtype=dtype,
@@ -195,7 +199,8 @@ class HorNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W), H and W from 32 up, to logits (N, classes)."""
-        return self.head(self.forward_features(x))
+        y: Tensor = self.head(self.forward_features(x))
+        return y
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W) to the last stage's map (N, 8 C, H // 32, W // 32)."""
@@ -205,7 +210,7 @@ class HorNet(nn.Module):
         """Images (N, 3, H, W) to the maps after each stage, at 1/4, 1/8, 1/16, 1/32 of the size."""
         if x.ndim != 4 or x.shape[1] != 3 or x.shape[2] < MIN_SIDE or x.shape[3] < MIN_SIDE:
             raise ValueError(
-                f"expected images (N, 3, H, W) with H and W at least {MIN_SIDE}, got {tuple(x.shape)}"
+                f"expected images (N, 3, H, W), H and W at least {MIN_SIDE}, got {tuple(x.shape)}"
             )
         x = self.stem(x)
         maps = []

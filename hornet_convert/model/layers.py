@@ -1,23 +1,26 @@
 """The layers of HorNet: gnConv, its global-local filter, the norm and the MLP.
 
-Every layer maps (N, C, H, W) to (N, C', H', W'). Inside, channels are the last axis, where LayerNorm
-and 1×1 convolutions (as linear layers) are fastest; going back and forth only changes the view.
+Every layer maps (N, C, H, W) to (N, C', H, W), channels last in memory: there LayerNorm and 1×1
+convolutions are fastest, and permuting the axes back and forth only changes the view.
 Source: Rao et al., "HorNet", NeurIPS 2022, arXiv 2207.14284, section 3 and appendix.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torch.nn import functional
 
 from hornet_convert.architecture import MLP_RATIO, order_widths
 
 NORM_EPS = 1e-6
 FILTER_SCALE = 1 / 3
 INIT_STD = 0.02
+HIDDEN_AT_ONCE = 1 << 20
 
 Device = torch.device | str | None
 
@@ -39,8 +42,71 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     it goes to oneDNN, the linear layer to the BLAS library.
     """
     if x.device.type == "cpu" and x.dtype == torch.float32:
-        return F.conv2d(x, weight.view(*weight.shape[:2], 1, 1), bias)
-    return channels_first(F.linear(channels_last(x), weight.flatten(1), bias))
+        return functional.conv2d(x, weight.view(*weight.shape[:2], 1, 1), bias)
+    return channels_first(functional.linear(channels_last(x), weight.flatten(1), bias))
+
+
+def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A k × k convolution of every channel by itself, padded to keep the size; k is odd.
+
+    (N, C, H, W) to the same shape, channels last in memory.
+    """
+    if x.device.type == "cpu" and x.dtype == torch.float64:
+        # oneDNN knows no float64, and what runs in its place goes channel by channel.
+        return _depthwise_shifted(x, weight, bias)
+    return functional.conv2d(x, weight, bias, padding=weight.shape[-1] // 2, groups=weight.shape[0])
+
+
+def _depthwise_shifted(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The same as a sum of k² shifted and weighted maps."""
+    size = weight.shape[-1]
+    height, width = x.shape[-2:]
+    padded = functional.pad(channels_last(x), (0, 0, size // 2, size // 2, size // 2, size // 2))
+    kernel = weight[:, 0].permute(1, 2, 0).contiguous()
+    y = torch.zeros_like(channels_last(x), memory_format=torch.contiguous_format)
+    if bias is not None:
+        y += bias
+    for row in range(size):
+        for column in range(size):
+            shifted = padded[:, row : row + height, column : column + width]
+            y.addcmul_(shifted, kernel[row, column])
+    return channels_first(y)
+
+
+class Pointwise(nn.Conv2d):
+    """A 1×1 convolution."""
+
+    def __init__(
+        self, dim_in: int, dim_out: int, device: Device = None, dtype: torch.dtype | None = None
+    ) -> None:
+        super().__init__(dim_in, dim_out, 1, device=device, dtype=dtype)
+
+    def forward(self, x: Tensor, rows: slice = slice(None)) -> Tensor:
+        """(N, C, H, W) to (N, C', H, W); only the output channels in `rows`, if given."""
+        return pointwise(x, self.weight[rows], None if self.bias is None else self.bias[rows])
+
+
+class Depthwise(nn.Conv2d):
+    """A convolution of every channel by itself, padded to keep the size; `size` is odd."""
+
+    def __init__(
+        self,
+        dim: int,
+        size: int,
+        *,
+        bias: bool = True,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(
+            dim, dim, size, padding=size // 2, groups=dim, bias=bias, device=device, dtype=dtype
+        )
+
+    def forward(self, x: Tensor, scale: float = 1.0) -> Tensor:
+        """(N, C, H, W) to the same shape, times `scale`."""
+        # Scaling the weights is less work than scaling the output.
+        bias = None if self.bias is None else self.bias * scale
+        return depthwise(x, self.weight * scale, bias)
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -64,12 +130,22 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same shape."""
-        hidden = F.gelu(pointwise(x, self.fc1.weight, self.fc1.bias))
+        hidden = x.numel() * MLP_RATIO
+        if hidden <= 2 * HIDDEN_AT_ONCE or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return self._forward(x)
+        # Inference on large maps: in pieces of pixels, whose hidden layer stays in the cache.
+        pixels = channels_first(channels_last(x).reshape(1, -1, 1, x.shape[1]))
+        pieces = torch.split(pixels, max(1, HIDDEN_AT_ONCE // (x.shape[1] * MLP_RATIO)), dim=2)
+        y = torch.cat([channels_last(self._forward(piece)) for piece in pieces], dim=1)
+        return channels_first(y.view(x.shape[0], *x.shape[2:], x.shape[1]))
+
+    def _forward(self, x: Tensor) -> Tensor:
+        hidden = functional.gelu(pointwise(x, self.fc1.weight, self.fc1.bias))
         return pointwise(hidden, self.fc2.weight, self.fc2.bias)
 
 
 class GlobalLocalFilter(nn.Module):
-    """Half of the channels through a 3×3 convolution, the others through a filter of their spectrum.
+    """Half of the channels through a 3×3 convolution, half through a filter of their spectrum.
 
     The Fourier branch and its weight stay in float32 at lower precisions.
 
@@ -96,45 +172,49 @@ class GlobalLocalFilter(nn.Module):
             raise ValueError(f"a global-local filter needs an even number of channels, not {dim}")
         half = dim // 2
         self.pre_norm = ChannelNorm(dim, device, dtype)
-        self.dw = nn.Conv2d(
-            half, half, 3, padding=1, groups=half, bias=False, device=device, dtype=dtype
-        )
+        self.dw = Depthwise(half, 3, bias=False, device=device, dtype=dtype)
         wide = _at_least_float32(dtype or torch.get_default_dtype())
         self.complex_weight = nn.Parameter(
             torch.empty(half, *spectrum, 2, device=device, dtype=wide).normal_(std=INIT_STD)
         )
         self.post_norm = ChannelNorm(dim, device, dtype)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, dim, H, W) to the same shape."""
-        local, spectral = self.pre_norm(x).chunk(2, dim=1)
+    def forward(self, x: Tensor, scale: float = 1.0) -> Tensor:
+        """(N, dim, H, W) to the same shape, times `scale`."""
+        local, spectral = torch.chunk(self.pre_norm(x), 2, dim=1)
         branches = self.dw(local), self._filter_spectrum(spectral)
         interleaved = torch.stack([channels_last(branch) for branch in branches], -1).flatten(-2)
-        return self.post_norm(channels_first(interleaved))  # type: ignore[no-any-return]
+        y: Tensor = self.post_norm(channels_first(interleaved))
+        return y * scale
 
     def _filter_spectrum(self, x: Tensor) -> Tensor:
-        size = x.shape[-2:]
+        height, width = x.shape[-2:]
         spectrum = torch.fft.rfft2(x.to(_at_least_float32(x.dtype)), norm="ortho")
-        weight = resize_spectrum(self.complex_weight.to(spectrum.real.dtype), spectrum.shape[-2:])
-        filtered = spectrum * torch.view_as_complex(weight)
-        return torch.fft.irfft2(filtered, s=size, norm="ortho").to(x.dtype)
+        weight = self.complex_weight.to(spectrum.real.dtype)
+        weight = resize_spectrum(weight, height, width // 2 + 1).contiguous()
+        spectrum = spectrum * torch.view_as_complex(weight)
+        filtered: Tensor = torch.fft.irfft2(spectrum, s=(height, width), norm="ortho")
+        return filtered.to(x.dtype)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> GlobalLocalFilter:
+        """Let `Module.half` and its like move the spectrum, but not round it."""
         before = self.complex_weight.detach()
-        super()._apply(fn, recurse)
+        base: Any = super()
+        base._apply(fn, recurse)
         after = self.complex_weight
         if after.dtype != _at_least_float32(after.dtype):
             after.data = before.to(after.device)
         return self
 
 
-def resize_spectrum(weight: Tensor, size: tuple[int, int]) -> Tensor:
-    """A filter (C, h, w, 2) resized bilinearly with aligned corners to (C, *size, 2)."""
+def resize_spectrum(weight: Tensor, height: int, width: int) -> Tensor:
+    """A filter (C, h, w, 2) resized bilinearly, corners aligned, to (C, height, width, 2)."""
+    size = (height, width)
     if weight.shape[1:3] == size:
         return weight
     planes = weight.permute(3, 0, 1, 2)
-    resized = F.interpolate(planes, size=size, mode="bilinear", align_corners=True)
-    return resized.permute(1, 2, 3, 0).contiguous()
+    resized = functional.interpolate(planes, size=size, mode="bilinear", align_corners=True)
+    return resized.permute(1, 2, 3, 0)
 
 
 def _at_least_float32(dtype: torch.dtype) -> torch.dtype:
@@ -170,42 +250,30 @@ class gnConv(nn.Module):  # noqa: N801 - the name in the paper and in every impl
         super().__init__()
         if order < 1 or dim < 1 or dim % (1 << (order - 1)):
             raise ValueError(f"dim {dim} is not divisible by 2^(order - 1), order {order}")
-        self.widths = order_widths(dim, order)
+        self.widths = list(order_widths(dim, order))
         self.scale = scale
         total = sum(self.widths)
-        self.proj_in = nn.Conv2d(dim, 2 * dim, 1, device=device, dtype=dtype)
-        self.dwconv: nn.Conv2d | GlobalLocalFilter
-        if spectrum is None:
-            self.dwconv = nn.Conv2d(
-                total, total, 7, padding=3, groups=total, device=device, dtype=dtype
-            )
-        else:
-            self.dwconv = GlobalLocalFilter(total, spectrum, device=device, dtype=dtype)
-        self.pws = nn.ModuleList(
-            nn.Conv2d(narrow, wide, 1, device=device, dtype=dtype)
-            for narrow, wide in zip(self.widths, self.widths[1:], strict=False)
+        self.proj_in = Pointwise(dim, 2 * dim, device, dtype)
+        self.dwconv = (
+            Depthwise(total, 7, device=device, dtype=dtype)
+            if spectrum is None
+            else GlobalLocalFilter(total, spectrum, device=device, dtype=dtype)
         )
-        self.proj_out = nn.Conv2d(dim, dim, 1, device=device, dtype=dtype)
+        self.pws = nn.ModuleList(
+            Pointwise(narrow, wide, device, dtype) for narrow, wide in pairwise(self.widths)
+        )
+        self.proj_out = Pointwise(dim, dim, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, dim, H, W) to the same shape."""
         # Two products with the parts of one weight, rather than one whose output is then cut: the
         # filter then gets its input contiguous.
         cut = self.widths[0]
-        weight, bias = self.proj_in.weight, self.proj_in.bias
-        p = pointwise(x, weight[:cut], bias[:cut])
-        q = pointwise(x, weight[cut:], bias[cut:])
-        first, *rest = self._filter(q).split(self.widths, dim=1)
+        p = self.proj_in(x, slice(cut))
+        q = self.dwconv(self.proj_in(x, slice(cut, None)), self.scale)
+        first, *gates = torch.split(q, self.widths, dim=1)
         p = p * first
-        for layer, gate in zip(self.pws, rest, strict=True):
-            p = pointwise(p, layer.weight, layer.bias) * gate
-        return pointwise(p, self.proj_out.weight, self.proj_out.bias)
-
-    def _filter(self, q: Tensor) -> Tensor:
-        """s · filter(q)."""
-        dwconv = self.dwconv
-        if isinstance(dwconv, GlobalLocalFilter):
-            return dwconv(q) * self.scale
-        # Scaling the weights is less work than scaling the output.
-        weight, bias = dwconv.weight * self.scale, dwconv.bias * self.scale
-        return F.conv2d(q, weight, bias, padding=3, groups=dwconv.groups)
+        for projection, gate in zip(self.pws, gates, strict=True):
+            p = projection(p) * gate
+        y: Tensor = self.proj_out(p)
+        return y

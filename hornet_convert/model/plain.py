@@ -1,8 +1,8 @@
 """A second HorNet forward, straight from the formulas, over a checkpoint's own keys.
 
 It exists to be compared with the reference model, so it shares nothing with it: own names, own
-arithmetic (channels first, norms and GELU spelled out, the Fourier filter by explicit discrete
-Fourier transforms), and every depth, order and width read off the weights. float64 throughout.
+arithmetic (channels first; norms, GELU, convolutions and Fourier transforms spelled out), and every
+depth, order and width read off the weights. float64 throughout.
 
 Source: Rao et al., "HorNet", NeurIPS 2022, arXiv 2207.14284, section 3.
 """
@@ -16,10 +16,15 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+from torch.nn.functional import pad
 
 EPS = 1e-6
 SCALE = 1 / 3
+
+# Large arrays are worked on in pieces: fresh memory costs more than the arithmetic on it.
+ELEMENTS_AT_ONCE = 1 << 18
+WEIGHTS_AT_ONCE = 1 << 20
+PIXELS_AT_ONCE = 1024
 
 
 class Names(NamedTuple):
@@ -104,78 +109,94 @@ def steps(weights: Mapping[str, Tensor], layout: str, image: Tensor) -> Iterator
     missing, RuntimeError where shapes do not fit.
     """
     names = NAMES[layout]
-    x = image.to(torch.float64)
-    x = _norm(_conv(x, weights, names.stem, stride=4), weights, names.stem_norm)
+    source = _Source(weights)
+    x = _patches(image.to(torch.float64), *source.layer(names.stem))
+    x = _norm(x, *source.layer(names.stem_norm))
     yield Step("stem", x)
     for s in itertools.count():
-        if f"{names.block.format(s=s, b=0)}.norm1.weight" not in weights:
+        if f"{names.block.format(s=s, b=0)}.norm1.weight" not in source:
             break
         if s:
-            x = _norm(x, weights, names.downsample_norm.format(s=s))
-            x = _conv(x, weights, names.downsample.format(s=s), stride=2)
+            x = _norm(x, *source.layer(names.downsample_norm.format(s=s)))
+            x = _patches(x, *source.layer(names.downsample.format(s=s)))
             yield Step(f"stages.{s}.downsample", x)
         for b in itertools.count():
             block = names.block.format(s=s, b=b)
-            if f"{block}.norm1.weight" not in weights:
+            if f"{block}.norm1.weight" not in source:
                 break
-            x = _block(x, weights, block, names)
+            x = _block(x, source, block, names)
             yield Step(f"stages.{s}.blocks.{b}", x)
-    if f"{names.final_norm}.weight" in weights:
-        x = _norm(x.mean(dim=(2, 3), keepdim=True), weights, names.final_norm)
+    if f"{names.final_norm}.weight" in source:
+        x = _norm(x.mean(dim=(2, 3), keepdim=True), *source.layer(names.final_norm))
         yield Step("head.norm", x.flatten(1))
-    if f"{names.classifier}.weight" in weights:
-        yield Step("head.fc", _linear(x, weights, names.classifier).flatten(1))
+    if f"{names.classifier}.weight" in source:
+        yield Step("head.fc", _linear(x, *source.layer(names.classifier)).flatten(1))
 
 
-def _get(weights: Mapping[str, Tensor], name: str) -> Tensor:
-    return weights[name].to(torch.float64)
+class _Source:
+    """The weights; asking whether there is one does not load it."""
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        self._weights = weights
+        self._names = set(weights)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._names
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._weights[name]
+
+    def layer(self, name: str) -> tuple[Tensor, Tensor]:
+        """Weight and bias."""
+        return self[f"{name}.weight"], self[f"{name}.bias"]
 
 
-def _block(x: Tensor, weights: Mapping[str, Tensor], block: str, names: Names) -> Tensor:
-    """x += γ1 ⊙ gnConv(LN(x)); x += γ2 ⊙ W2 · GELU(W1 · LN(x))."""
-    y = _gnconv(_norm(x, weights, f"{block}.norm1"), weights, f"{block}.gnconv", names)
-    x = x + _per_channel(_get(weights, f"{block}.{names.layer_scale1}")) * y
-    y = _norm(x, weights, f"{block}.norm2")
-    y = _gelu(_linear(y, weights, f"{block}.{names.mlp1}"))
-    y = _linear(y, weights, f"{block}.{names.mlp2}")
-    return x + _per_channel(_get(weights, f"{block}.{names.layer_scale2}")) * y
+def _block(x: Tensor, source: _Source, block: str, names: Names) -> Tensor:
+    """The sum x + γ1 ⊙ gnConv(LN(x)), and to that γ2 ⊙ W2 · GELU(W1 · LN(x))."""
+    y = _gnconv(_norm(x, *source.layer(f"{block}.norm1")), source, f"{block}.gnconv", names)
+    x = x + y * _per_channel(source[f"{block}.{names.layer_scale1}"])
+    y = _norm(x, *source.layer(f"{block}.norm2"))
+    first = source.layer(f"{block}.{names.mlp1}")
+    second = source.layer(f"{block}.{names.mlp2}")
+    pieces = torch.split(y.flatten(2), PIXELS_AT_ONCE, dim=2)
+    y = torch.cat([_linear(_gelu_(_linear(piece, *first)), *second) for piece in pieces], dim=2)
+    return x + y.view(x.shape) * _per_channel(source[f"{block}.{names.layer_scale2}"])
 
 
-def _gnconv(x: Tensor, weights: Mapping[str, Tensor], name: str, names: Names) -> Tensor:
+def _gnconv(x: Tensor, source: _Source, name: str, names: Names) -> Tensor:
     """Recursive gated convolution; the order is the number of projections plus one."""
     projections = []
     for k in itertools.count():
         projection = f"{name}.{names.pointwise.format(k=k)}"
-        if f"{projection}.weight" not in weights:
+        if f"{projection}.weight" not in source:
             break
-        projections.append(projection)
-    gates = [weights[f"{projection}.weight"].shape[0] for projection in projections]
-    y = _linear(x, weights, f"{name}.proj_in")
+        projections.append(source.layer(projection))
+    gates = [weight.shape[0] for weight, _ in projections]
+    y = _linear(x, *source.layer(f"{name}.proj_in"))
     first = (y.shape[1] - sum(gates)) // 2  # y is p (d_0 channels), then q (d_0 and the gates)
     p, q = y[:, :first], y[:, first:]
-    if f"{name}.dwconv.complex_weight" in weights:
-        q = _global_local(q, weights, f"{name}.dwconv")
+    if f"{name}.dwconv.complex_weight" in source:
+        q = _global_local(q, source, f"{name}.dwconv")
     else:
-        q = _conv(q, weights, f"{name}.dwconv", depthwise=True)
-    q = SCALE * q
+        weight, bias = source.layer(f"{name}.dwconv")
+        q = _depthwise(q, weight) + _per_channel(bias)
+    q = q.mul_(SCALE)
     p = p * q[:, :first]
     at = first
-    for projection, gate in zip(projections, gates, strict=True):
-        p = _linear(p, weights, projection) * q[:, at : at + gate]
+    for (weight, bias), gate in zip(projections, gates, strict=True):
+        p = _linear(p, weight, bias) * q[:, at : at + gate]
         at += gate
-    return _linear(p, weights, f"{name}.proj_out")
+    return _linear(p, *source.layer(f"{name}.proj_out"))
 
 
-def _global_local(x: Tensor, weights: Mapping[str, Tensor], name: str) -> Tensor:
+def _global_local(x: Tensor, source: _Source, name: str) -> Tensor:
     """Half of the channels convolved, half filtered in the Fourier domain, then interleaved."""
-    x = _norm(x, weights, f"{name}.pre_norm")
+    x = _norm(x, *source.layer(f"{name}.pre_norm"))
     half = x.shape[1] // 2
-    local = _conv(x[:, :half], weights, f"{name}.dw", depthwise=True)
-    spectral = _fourier_filter(x[:, half:], _get(weights, f"{name}.complex_weight"))
     interleaved = torch.empty_like(x)
-    interleaved[:, 0::2] = local
-    interleaved[:, 1::2] = spectral
-    return _norm(interleaved, weights, f"{name}.post_norm")
+    interleaved[:, 0::2] = _depthwise(x[:, :half], source[f"{name}.dw.weight"])
+    interleaved[:, 1::2] = _fourier_filter(x[:, half:], source[f"{name}.complex_weight"])
+    return _norm(interleaved, *source.layer(f"{name}.post_norm"))
 
 
 def _fourier_filter(x: Tensor, weight: Tensor) -> Tensor:
@@ -187,7 +208,7 @@ def _fourier_filter(x: Tensor, weight: Tensor) -> Tensor:
     """
     height, width = x.shape[2:]
     half = width // 2 + 1
-    weight = _resize(weight, height, half)
+    weight = _resize(weight.to(torch.float64), height, half)
     rows, columns = _waves(height, height), _waves(width, half)
     spectrum = rows @ x.to(torch.complex128) @ columns.T / math.sqrt(height * width)
     spectrum = spectrum * torch.complex(weight[..., 0], weight[..., 1])
@@ -200,7 +221,7 @@ def _fourier_filter(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _waves(length: int, frequencies: int) -> Tensor:
-    """e^(-2πi u m / length), u by m."""
+    """The waves e^(-2πi um / length), frequency u by position m."""
     turns = torch.outer(torch.arange(frequencies), torch.arange(length)) % length
     angle = turns.to(torch.float64) * (-2 * math.pi / length)
     return torch.complex(angle.cos(), angle.sin())
@@ -222,41 +243,53 @@ def _resize(weight: Tensor, height: int, width: int) -> Tensor:
     return weight
 
 
-def _norm(x: Tensor, weights: Mapping[str, Tensor], name: str) -> Tensor:
+def _norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """LayerNorm over the channels of (N, C, H, W)."""
     centred = x - x.mean(dim=1, keepdim=True)
     deviation = (centred.square().mean(dim=1, keepdim=True) + EPS).sqrt()
-    scale, shift = _get(weights, f"{name}.weight"), _get(weights, f"{name}.bias")
-    return centred / deviation * _per_channel(scale) + _per_channel(shift)
+    return centred.div_(deviation).mul_(_per_channel(scale)).add_(_per_channel(shift))
 
 
-def _gelu(x: Tensor) -> Tensor:
-    """x Φ(x), Φ the standard normal distribution function."""
-    return x * (1 + torch.erf(x / math.sqrt(2))) / 2
+def _gelu_(x: Tensor) -> Tensor:
+    """Replace x, contiguous, by x Φ(x); Φ is the standard normal distribution function."""
+    for part in torch.split(x.view(-1), ELEMENTS_AT_ONCE):
+        part.mul_((part / math.sqrt(2)).erf_().add_(1).div_(2))
+    return x
 
 
-def _linear(x: Tensor, weights: Mapping[str, Tensor], name: str) -> Tensor:
-    """A matrix (C', C) or 1×1 convolution (C', C, 1, 1) at every pixel of (N, C, H, W)."""
-    matrix = _get(weights, f"{name}.weight").flatten(1)
-    y = (matrix @ x.flatten(2)).unflatten(2, x.shape[2:])
-    return y + _per_channel(_get(weights, f"{name}.bias"))
+def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A matrix (C', C) or 1×1 convolution (C', C, 1, 1) over the channels of (N, C, ...)."""
+    matrix = weight.flatten(1)
+    pixels = x.flatten(2)
+    y = pixels.new_empty(pixels.shape[0], matrix.shape[0], pixels.shape[2])
+    rows = max(1, WEIGHTS_AT_ONCE // matrix.shape[1])
+    for start in range(0, matrix.shape[0], rows):
+        part = slice(start, start + rows)
+        y[:, part] = matrix[part].to(torch.float64) @ pixels
+    y += bias.to(torch.float64)[:, None]
+    return y.view(x.shape[0], -1, *x.shape[2:])
 
 
-def _conv(
-    x: Tensor,
-    weights: Mapping[str, Tensor],
-    name: str,
-    *,
-    stride: int = 1,
-    depthwise: bool = False,
-) -> Tensor:
-    """A convolution: in patches (stride), or depthwise and padded to keep the size."""
-    weight = _get(weights, f"{name}.weight")
-    bias = _get(weights, f"{name}.bias") if f"{name}.bias" in weights else None
-    padding = weight.shape[-1] // 2 if depthwise else 0
-    groups = x.shape[1] if depthwise else 1
-    return functional.conv2d(x, weight, bias, stride=stride, padding=padding, groups=groups)
+def _patches(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A convolution whose stride is its size k: a linear layer over patches of k × k pixels."""
+    size = weight.shape[-1]
+    height, width = x.shape[2] // size, x.shape[3] // size
+    x = x[:, :, : height * size, : width * size]
+    x = x.reshape(x.shape[0], -1, height, size, width, size)
+    return _linear(x.permute(0, 1, 3, 5, 2, 4).flatten(1, 3), weight, bias)
+
+
+def _depthwise(x: Tensor, weight: Tensor) -> Tensor:
+    """A k × k convolution of every channel by itself, zeros around: the sum of k² shifted maps."""
+    size = weight.shape[-1]
+    height, width = x.shape[2:]
+    padded = pad(x, (size // 2,) * 4)
+    y = x.new_zeros(x.shape)
+    for i, j in itertools.product(range(size), repeat=2):
+        shifted = padded[:, :, i : i + height, j : j + width]
+        y.addcmul_(shifted, _per_channel(weight[:, 0, i, j]))
+    return y
 
 
 def _per_channel(values: Tensor) -> Tensor:
-    return values.view(-1, 1, 1)
+    return values.to(torch.float64).reshape(-1, 1, 1)
