@@ -15,10 +15,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from hornet_convert.checkpoint.tensors import Tensor
+from hornet_convert.checkpoint.tensors import Described
 
 
-def fingerprint(tensors: Mapping[str, Tensor], digests: Mapping[str, str]) -> str:
+def fingerprint(tensors: Mapping[str, Described], digests: Mapping[str, str]) -> str:
     """Fingerprint of tensors under their official names.
 
     Parameters

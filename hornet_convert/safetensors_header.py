@@ -12,7 +12,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hornet_convert.checkpoint.tensors import Tensor
+from hornet_convert.checkpoint.tensors import Described
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Placement:
     size: int
 
 
-def place(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Placement:
+def place(tensors: Mapping[str, Described], metadata: Mapping[str, str]) -> Placement:
     """Lay out tensors, given by their final names, in a new file.
 
     Wider element types come first, so that every tensor is aligned to its elements; within one

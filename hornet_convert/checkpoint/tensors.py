@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,22 @@ _ROWS: Final = (
 
 DTYPES: Final = {row[0]: DType(*row) for row in _ROWS}
 BY_TORCH_NAME: Final = {dtype.torch: dtype for dtype in DTYPES.values()}
+
+
+class Described(Protocol):
+    """What a file's header says of a tensor, whether it stands in a file or is yet to be made."""
+
+    @property
+    def dtype(self) -> DType:
+        """Element type."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the axes."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensor written out densely."""
 
 
 @dataclass(frozen=True)
