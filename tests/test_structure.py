@@ -14,14 +14,15 @@ PACKAGE = Path(hornet_convert.__file__).parent
 # From the tables to the terminal. A module imports from its own row or from rows above it.
 LAYERS = (
     ("errors",),
-    ("architecture", "layouts", "zoo"),
+    ("architecture", "labels", "layouts", "zoo"),
+    ("naming", "verdict"),
     ("checkpoint.tensors", "report", "values"),
     ("checkpoint", "fingerprint", "safetensors_header", "publish"),
     ("identity", "scan", "inspect"),
-    ("checks",),
+    ("checks", "digest_checks"),
     ("model", "download"),
     ("verify",),
-    ("provenance",),
+    ("provenance", "references"),
     ("convert",),
     ("fetch",),
     ("validate",),
