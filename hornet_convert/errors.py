@@ -134,3 +134,17 @@ class DiskError(HornetConvertError):
 
     code = "disk"
     exit_code = EXIT_DISK
+
+
+class InterruptedByUserError(HornetConvertError):
+    """The user stopped the work (Ctrl-C)."""
+
+    code = "interrupted"
+    exit_code = EXIT_INTERRUPTED
+
+
+class InternalError(HornetConvertError):
+    """A mistake of this package: nothing was decided about the file."""
+
+    code = "internal"
+    exit_code = EXIT_REFUSED

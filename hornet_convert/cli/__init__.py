@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import NoReturn
 
@@ -16,10 +17,12 @@ from hornet_convert.cli.pins import pins
 from hornet_convert.cli.validate import validate
 from hornet_convert.cli.verify import verify
 from hornet_convert.errors import (
-    EXIT_INTERRUPTED,
     EXIT_OK,
     EXIT_USAGE,
+    DiskError,
     HornetConvertError,
+    InternalError,
+    InterruptedByUserError,
     UsageError,
 )
 
@@ -60,18 +63,34 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         return EXIT_USAGE
-    except click.UsageError as error:
-        context = error.ctx.command_path if error.ctx else "hornet-convert"
-        problem = UsageError(error.format_message(), hint=f"See `{context} -h`.")
-        return _report_error(problem, arguments)
-    except HornetConvertError as error:
-        return _report_error(error, arguments)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("\nInterrupted.", err=True)
-        return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, which is its right
         sys.stderr.close()
         return EXIT_OK
+    except (Exception, KeyboardInterrupt) as error:
+        if "HORNET_CONVERT_TRACEBACK" in os.environ:
+            raise
+        return _report_error(_as_ours(error), arguments)
+
+
+def _as_ours(error: BaseException) -> HornetConvertError:
+    """Any exception as one with a message, a hint and an exit code."""
+    if isinstance(error, HornetConvertError):
+        return error
+    if isinstance(error, click.UsageError):
+        context = error.ctx.command_path if error.ctx else "hornet-convert"
+        return UsageError(error.format_message(), hint=f"See `{context} -h`.")
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        return InterruptedByUserError("interrupted", hint="Run the same command again to go on.")
+    if isinstance(error, MemoryError):
+        return DiskError("there is not enough memory", hint="Free some, or use --no-forward.")
+    if isinstance(error, OSError):
+        where = None if error.filename is None else str(error.filename)
+        return DiskError(error.strerror or str(error), where=where, hint="Check the path.")
+    return InternalError(
+        f"an error in hornet-convert itself: {type(error).__name__}: {error}",
+        hint="Please report it, with the output of the same command with the environment variable "
+        "HORNET_CONVERT_TRACEBACK set.",
+    )
 
 
 def _report_error(error: HornetConvertError, arguments: list[str]) -> int:
