@@ -23,8 +23,6 @@ from hornet_convert.model.hornet import HorNet
 
 TOLERANCE = 1e-9
 
-_FINAL = {"head.fc": "logits", "head.norm": "features"}
-
 # What damaged weights make the computations raise: a missing tensor, shapes that do not fit.
 _FAILURES = (KeyError, IndexError, ValueError, RuntimeError)
 
@@ -66,26 +64,21 @@ class Equivalence:
     """
 
     deviations: tuple[Deviation, ...]
-    image_size: int
+    image_size: tuple[int, int]
     seed: int
     batch: int
     float32: Deviation | None = None
     tolerance: float = TOLERANCE
 
     @property
-    def final_name(self) -> str:
-        """What the last part gives: logits, or without a classifier features or the last map."""
-        return _FINAL.get(self.deviations[-1].module, "last map")
+    def output(self) -> Deviation:
+        """The last part: the logits, or without a classifier the features."""
+        return self.deviations[-1]
 
     @property
-    def final(self) -> float:
-        """Relative deviation of the last part."""
-        return self.deviations[-1].relative
-
-    @property
-    def stages(self) -> tuple[float, ...]:
-        """Relative deviation after each stage."""
-        last = {part.stage: part.relative for part in self.deviations if part.stage is not None}
+    def stages(self) -> tuple[Deviation, ...]:
+        """The last block of each stage."""
+        last = {part.stage: part for part in self.deviations if part.stage is not None}
         return tuple(last.values())
 
     @property
@@ -109,7 +102,7 @@ def compare_forward(
     architecture: Architecture,
     num_classes: int | None,
     *,
-    image_size: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
     seed: int = 0,
     batch: int = 1,
     float32: bool = False,
@@ -126,7 +119,8 @@ def compare_forward(
         What the target is; `num_classes` None without a classifier. A source without final norm,
         such as a detection backbone, is compared up to the last stage.
     image_size
-        Height and width in pixels, 32 or more; None for the resolution of the architecture.
+        Height and width in pixels, 32 or more; one number for a square; None for the resolution of
+        the architecture.
     seed, batch
         Of the image, and how many.
     float32
@@ -139,8 +133,9 @@ def compare_forward(
         the source has other parts than the architecture.
     """
     size = architecture.resolution if image_size is None else image_size
+    height, width = (size, size) if isinstance(size, int) else size
     generator = torch.Generator().manual_seed(seed)
-    image = torch.randn(batch, 3, size, size, generator=generator)
+    image = torch.randn(batch, 3, height, width, generator=generator)
     steps = plain.steps(source, layout, image)
     deviations: list[Deviation] = []
 
@@ -160,7 +155,7 @@ def compare_forward(
             rounded = _run(target, architecture, num_classes, image)
     return Equivalence(
         deviations=tuple(deviations),
-        image_size=size,
+        image_size=(height, width),
         seed=seed,
         batch=batch,
         float32=None if rounded is None else _deviation(deviations[-1].module, exact, rounded),
