@@ -2,53 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 
 from hornet_convert import zoo
 from hornet_convert.architecture import LAYER_SCALE_INIT
 from hornet_convert.checkpoint.tensors import Tensor
 from hornet_convert.errors import printable
 from hornet_convert.identity import Identity
+from hornet_convert.naming import by_block, listed
 from hornet_convert.report import Check, failed, not_checked, passed
 from hornet_convert.values import ValueCheck
-
-SHOWN = 12  # offenders named in a sentence before the rest is counted
-
-_NAME_HASH = re.compile(r"-([0-9a-f]{8,64})\.(?:pth|pt|safetensors)$")
-
-
-@dataclass(frozen=True)
-class Expected:
-    """A SHA-256, or the first digits of one, and where it was learnt."""
-
-    digits: str
-    origin: str
-
-
-def expected_by_name(file_name: str) -> Expected | None:
-    """The digest that a file name claims by the published convention, `…-<hex>.pth`."""
-    match = _NAME_HASH.search(file_name)
-    return None if match is None else Expected(match[1], "the file's name")
-
-
-def checksum(sha256: str, expected: Sequence[Expected]) -> Check:
-    """Compare a file's SHA-256 with everything it is known by."""
-    if not expected:
-        return not_checked(
-            "checksum", f"nothing says what it should be; the file's SHA-256 is {sha256}"
-        )
-    wrong = [claim for claim in expected if not sha256.startswith(claim.digits)]
-    if wrong:
-        claims = "; ".join(f"{claim.origin} says {claim.digits}" for claim in wrong)
-        return failed("checksum", f"{claims}; the file's SHA-256 is {sha256}")
-    said = " and ".join(
-        claim.origin
-        + ("" if len(claim.digits) == 64 else f" ({len(claim.digits)} digits: an identification)")
-        for claim in expected
-    )
-    return passed("checksum", f"SHA-256 {sha256}, as said by {said}")
 
 
 def container(kind: str, damaged: Iterable[str], checked: int, total: int) -> Check:
@@ -205,36 +168,6 @@ def recorded_fingerprint(computed: str | None, recorded: str | None) -> Check:
             "fingerprint", f"the file records {printable(recorded)}, the weights have {computed}"
         )
     return passed("fingerprint", f"{computed}, as the file records")
-
-
-def listed(items: Sequence[str], separator: str = ", ") -> str:
-    """The first few items, and how many more there are."""
-    shown = separator.join(items[:SHOWN])
-    return shown if len(items) <= SHOWN else f"{shown}{separator}and {len(items) - SHOWN} more"
-
-
-def by_block(names: Sequence[str]) -> str:
-    """Tensor names collapsed by the block, or module, they belong to."""
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        block, rest = _split_block(name)
-        groups.setdefault(block, []).append(rest)
-    return listed(
-        [
-            f"{block}.{{{listed(rest)}}}"
-            if len(rest) > 1
-            else ".".join(filter(None, (block, *rest)))
-            for block, rest in groups.items()
-        ]
-    )
-
-
-_BLOCK = re.compile(r"((?:backbone\.)?(?:stages\.\d+(?:\.blocks)?\.\d+|[^.]+))\.(.+)")
-
-
-def _split_block(name: str) -> tuple[str, str]:
-    match = _BLOCK.fullmatch(name)
-    return (match[1], match[2]) if match else ("", name)
 
 
 def _shape(shape: tuple[int, ...]) -> str:

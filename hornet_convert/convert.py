@@ -13,15 +13,16 @@ from typing import Any
 from hornet_convert import zoo
 from hornet_convert.checkpoint.reader import Checkpoint, open_checkpoint
 from hornet_convert.checkpoint.state_dict import select_state_dict
-from hornet_convert.checks import Expected, listed
 from hornet_convert.errors import DiskError
 from hornet_convert.identity import Identity
 from hornet_convert.layouts import Layout, remap
+from hornet_convert.naming import listed
 from hornet_convert.provenance import write_provenance
 from hornet_convert.publish import Temporary, disk_errors, temporary
 from hornet_convert.report import Check, Report, failed, not_checked, passed
 from hornet_convert.safetensors_header import place
 from hornet_convert.scan import Scan, scan
+from hornet_convert.verdict import Reference, Requirement
 from hornet_convert.verify import (
     NO_FORWARD,
     UNSOUND,
@@ -51,8 +52,10 @@ class Request:
         What the file should be; None to identify it.
     row
         The published checkpoint the file is known to be, because it was fetched as that.
-    expected
-        Digests the file is known by.
+    references
+        What the file and its weights are known by.
+    require
+        Write nothing unless the verdict on the source is at least this.
     source
         Where it came from, for the provenance.
     ema, forward
@@ -65,7 +68,8 @@ class Request:
     layout: Layout = "reference"
     model: str | None = None
     row: zoo.Published | None = None
-    expected: Sequence[Expected] = ()
+    references: Sequence[Reference] = ()
+    require: Requirement | None = None
     source: Mapping[str, Any] | None = None
     ema: bool = False
     forward: bool = True
@@ -92,9 +96,9 @@ def convert(path: Path, request: Request, progress: Progress | None = None) -> R
                 report = _convert(subject, request, file, progress)
         else:
             seen = scan(checkpoint, subject.tensors, progress=reading(progress))
-            digest, rows = static_checks(subject, seen, request.expected)
+            digest, rows = static_checks(subject, seen, request.references, request.require)
             rows += [not_checked("forward", UNSOUND), not_checked("readback", UNSOUND)]
-            report = describe(subject, seen, digest, rows)
+            report = describe(subject, seen, digest, rows, request.references)
     return replace(report, source=None if request.source is None else dict(request.source))
 
 
@@ -104,7 +108,7 @@ def _convert(
     """Write a sound state dict to a temporary file, prove it, and publish it."""
     names = _target_names(subject.identity, request.layout)
     seen = _copy(subject, request, names, file, progress)
-    digest, rows = static_checks(subject, seen, request.expected)
+    digest, rows = static_checks(subject, seen, request.references, request.require)
     with open_checkpoint(file.path) as written, _syncing(file):
         tensors = select_state_dict(written.root).tensors
         if request.forward:
@@ -118,7 +122,7 @@ def _convert(
             written, tensors, look_at_values=False, progress=reading(progress, "reading back")
         )
         rows.append(_read_back(subject, names, seen, written, back))
-    report = describe(subject, seen, digest, rows)
+    report = describe(subject, seen, digest, rows, request.references)
     if not report:
         return report
     final = request.out / file_name(subject.identity, back.sha256, request.row, seen.sha256)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hornet_convert import zoo
-from hornet_convert.checks import Expected
 from hornet_convert.convert import Request, convert
 from hornet_convert.download.cache import Cache
 from hornet_convert.download.edges import Edges, Event, ignore
@@ -19,7 +18,9 @@ from hornet_convert.download.result import Fetched
 from hornet_convert.download.sources import Pin, sources_for
 from hornet_convert.download.trust import TrustRecord
 from hornet_convert.errors import HornetConvertError
+from hornet_convert.references import pinned
 from hornet_convert.report import Report, failed
+from hornet_convert.verdict import Reference
 from hornet_convert.verify import Progress
 
 
@@ -95,13 +96,20 @@ def _finish(outcome: Outcome, how: Download, request: Request, progress: Progres
         model=model.name,
         row=model,
         source=source,
-        expected=(*request.expected, *_expected(got)),
     )
     try:
-        report = convert(got.path, own, progress)
+        record = TrustRecord(how.cache.trust_path)
+        references = (*request.references, *_references(got, record))
+        report = convert(got.path, replace(own, references=references), progress)
         if report and report.fingerprint is not None:
-            notes = _trust(how.cache, got, report.fingerprint)
-            report = replace(report, notes=(*got.notes, *report.notes, *notes))
+            record.record(
+                model.name,
+                got.source,
+                sha256=got.sha256,
+                size=got.size,
+                fingerprint=report.fingerprint,
+            )
+            report = replace(report, notes=(*got.notes, *report.notes))
     except HornetConvertError as error:
         report = Report(
             path=str(got.path), model=model.name, sha256=got.sha256, source=source, error=error
@@ -122,10 +130,13 @@ def _without_file(model: zoo.Published, error: HornetConvertError | None) -> Rep
     return Report(model=model.name, error=error)
 
 
-def _expected(got: Fetched) -> list[Expected]:
-    if got.expected is None:
-        return []
-    return [Expected(got.expected.digest, got.expected.origin)]
+def _references(got: Fetched, record: TrustRecord) -> list[Reference]:
+    """What the file is known by: what it came with, and what the trust record has."""
+    known = pinned(record.pins(), got.model.name, got.source)
+    if got.expected is None or any(got.expected.digest == pin.digits for pin in known):
+        return known
+    # The mirror that lists a digest serves the file too: it can contradict, and not vouch.
+    return [Reference(got.expected.digest, got.expected.origin, vouches=False), *known]
 
 
 def _source(got: Fetched) -> dict[str, Any]:
@@ -140,20 +151,3 @@ def _source(got: Fetched) -> dict[str, Any]:
             if a.reason is not None
         ],
     }
-
-
-def _trust(cache: Cache, got: Fetched, fingerprint: str) -> list[str]:
-    """Record the file as known to be good, and say what other sources of the model have."""
-    record = TrustRecord(cache.trust_path)
-    agreement = record.agreement(got.model.name, got.source, fingerprint)
-    record.record(
-        got.model.name, got.source, sha256=got.sha256, size=got.size, fingerprint=fingerprint
-    )
-    same = sorted({pin.source for pin in agreement.same})
-    different = sorted({pin.source for pin in agreement.different})
-    notes = []
-    if same:
-        notes.append(f"the same weights (fingerprint) were had from {', '.join(same)} before")
-    if different:
-        notes.append(f"other weights of this model were had from {', '.join(different)} before")
-    return notes

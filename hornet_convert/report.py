@@ -14,11 +14,13 @@ from hornet_convert.errors import (
     EXIT_UNREACHABLE,
     HornetConvertError,
 )
+from hornet_convert.verdict import Reference, Verdict, judge
 
 Status = Literal["pass", "fail", "not checked"]
 
 CHECKS: Final = {
     "checksum": "The file's SHA-256 is the one it is known by.",
+    "reference": "The file or its weights are those that something apart from the file knows.",
     "container": "The container is whole: every part lies where it says and matches its CRC.",
     "model": "The key layout and the model are recognised.",
     "keys": "Every tensor of the model is there once, and none beside.",
@@ -65,7 +67,7 @@ class Report:
 
     `layout` and `container` are the source's; `sha256` is the source file's; `notes` are facts
     worth knowing that decide nothing; `output` is the path of the written file; `source` tells
-    where a fetched file came from.
+    where a fetched file came from; `references` are what file and weights were compared with.
     """
 
     path: str | None = None
@@ -76,6 +78,7 @@ class Report:
     sha256: str | None = None
     fingerprint: str | None = None
     checks: tuple[Check, ...] = ()
+    references: tuple[Reference, ...] = ()
     notes: tuple[str, ...] = ()
     ema: str | None = None
     source: dict[str, Any] | None = None
@@ -98,6 +101,21 @@ class Report:
         return "pass"
 
     @property
+    def verdict(self) -> Verdict | None:
+        """What it all amounts to; None if the work could not be done."""
+        if self.status == "error" or (self.sha256 is None and self.error is None):
+            return None
+        # A verdict below the one required fails that check and stays what it is.
+        failing = {check.code for check in self.checks if check.status == "fail"} - {"reference"}
+        return judge(
+            bool(failing) or self.error is not None,
+            self.sha256,
+            self.fingerprint,
+            self.model,
+            self.references,
+        )
+
+    @property
     def exit_code(self) -> int:
         """Exit code of a command that ends with this report."""
         if self.error is not None:
@@ -112,6 +130,8 @@ class Report:
         """The documented JSON object; absent things are null."""
         return {
             "status": self.status,
+            "verdict": None if self.verdict is None else self.verdict.word,
+            "reference": reference_to_json(self.verdict),
             "path": self.path,
             "model": self.model,
             "layout": self.layout,
@@ -131,6 +151,14 @@ class Report:
             "error": None if self.error is None else error_to_json(self.error),
             "seconds": self.seconds,
         }
+
+
+def reference_to_json(verdict: Verdict | None) -> dict[str, Any] | None:
+    """The `reference` member of the JSON document: what decided the verdict, if anything did."""
+    decided = None if verdict is None else verdict.reference
+    if decided is None:
+        return None
+    return {"kind": decided.kind, "digits": decided.digits, "origin": decided.origin}
 
 
 def error_to_json(error: HornetConvertError) -> dict[str, Any]:

@@ -6,18 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hornet_convert import checks, zoo
+from hornet_convert import checks, digest_checks, zoo
 from hornet_convert.architecture import Architecture
 from hornet_convert.checkpoint.reader import Checkpoint, open_checkpoint
 from hornet_convert.checkpoint.state_dict import StateDict, select_state_dict
 from hornet_convert.checkpoint.tensors import Tensor
-from hornet_convert.checks import Expected
 from hornet_convert.fingerprint import fingerprint
 from hornet_convert.identity import Identity, identify
 from hornet_convert.layouts import remap
 from hornet_convert.report import Check, Report, not_checked
 from hornet_convert.scan import Scan, scan
 from hornet_convert.values import as_floats
+from hornet_convert.verdict import Reference, Requirement
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, bytes done, bytes in all)."""
@@ -86,7 +86,8 @@ def verify(
     path: Path,
     *,
     model: str | None = None,
-    expected: Sequence[Expected] = (),
+    references: Sequence[Reference] = (),
+    require: Requirement | None = None,
     ema: bool = False,
     forward: bool = True,
     progress: Progress | None = None,
@@ -99,8 +100,10 @@ def verify(
         A `.pth` in any container, wrapper and layout, or a safetensors file.
     model
         What it should be; None to identify it.
-    expected
-        Digests the file is known by, beside the one its name may carry.
+    references
+        What the file and its weights are known by, beside the digits its name may carry.
+    require
+        Fail unless the verdict is at least this.
     ema
         Take the averaged weights instead.
     forward
@@ -116,7 +119,7 @@ def verify(
     with open_checkpoint(path) as checkpoint:
         subject = examine(checkpoint, model=model, ema=ema)
         seen = scan(checkpoint, subject.tensors, progress=reading(progress))
-        digest, rows = static_checks(subject, seen, expected)
+        digest, rows = static_checks(subject, seen, references, require)
         if not forward:
             rows.append(not_checked("forward", NO_FORWARD))
         elif not subject.identity.sound:
@@ -124,7 +127,7 @@ def verify(
         else:
             rows.append(forward_equivalence(subject, checkpoint, subject.by_reference_name()))
         rows.append(not_checked("readback", "nothing was written"))
-        return describe(subject, seen, digest, rows)
+        return describe(subject, seen, digest, rows, references)
 
 
 def forward_equivalence(
@@ -155,19 +158,29 @@ def reading(progress: Progress | None, what: str = "reading") -> Callable[[int, 
 
 
 def static_checks(
-    subject: Subject, seen: Scan, expected: Sequence[Expected]
+    subject: Subject,
+    seen: Scan,
+    references: Sequence[Reference],
+    require: Requirement | None = None,
 ) -> tuple[str | None, list[Check]]:
     """The fingerprint, and every check that needs neither a model nor a written file."""
     identity, state, checkpoint = subject.identity, subject.state, subject.checkpoint
-    named = checks.expected_by_name(checkpoint.path.name)
-    known = [*expected, *([named] if named else [])]
+    known = _known(subject, references)
     broken = {storage for storage, _ in seen.damaged}
     damaged = [key for key, tensor in subject.tensors.items() if tensor.storage in broken]
     total = sum(tensor.nbytes for tensor in subject.tensors.values())
     digest = subject.fingerprint(seen) if identity.complete else None
     recorded = checkpoint.metadata.get("fingerprint")
     return digest, [
-        checks.checksum(seen.sha256, known),
+        digest_checks.checksum(seen.sha256, known),
+        digest_checks.reference(
+            seen.sha256,
+            digest,
+            identity.name,
+            {name: seen.digests[key] for key, name in identity.names.items()},
+            known,
+            require,
+        ),
         checks.container(checkpoint.container, damaged, seen.checked_bytes, total),
         checks.model(identity, subject.asked),
         checks.keys(identity),
@@ -178,7 +191,19 @@ def static_checks(
     ]
 
 
-def describe(subject: Subject, seen: Scan, digest: str | None, rows: Sequence[Check]) -> Report:
+def _known(subject: Subject, references: Sequence[Reference]) -> tuple[Reference, ...]:
+    """What file and weights are known by, with what the file's name claims."""
+    named = digest_checks.reference_by_name(subject.checkpoint.path.name)
+    return (*references, *([named] if named else []))
+
+
+def describe(
+    subject: Subject,
+    seen: Scan,
+    digest: str | None,
+    rows: Sequence[Check],
+    references: Sequence[Reference] = (),
+) -> Report:
     """The report of a subject and its checks, with the notes a reader should have."""
     identity = subject.identity
     return Report(
@@ -190,6 +215,7 @@ def describe(subject: Subject, seen: Scan, digest: str | None, rows: Sequence[Ch
         sha256=seen.sha256,
         fingerprint=digest,
         checks=tuple(rows),
+        references=_known(subject, references),
         notes=tuple(_notes(subject, seen.sha256)),
         ema=_ema(subject.state),
     )

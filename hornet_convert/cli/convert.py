@@ -8,6 +8,7 @@ import click
 
 from hornet_convert.cli import options
 from hornet_convert.layouts import Layout
+from hornet_convert.verdict import Requirement
 
 
 @click.command()
@@ -15,6 +16,8 @@ from hornet_convert.layouts import Layout
 @options.out
 @options.layout
 @options.model
+@options.references
+@options.require
 @options.ema
 @options.no_forward
 @options.force
@@ -24,10 +27,12 @@ def convert(
     out: Path,
     layout: Layout,
     model: str | None,
+    require: Requirement | None,
     ema: bool,
     no_forward: bool,
     force: bool,
     as_json: bool,
+    **known: object,
 ) -> int:
     r"""Convert a local checkpoint to safetensors, and prove the result before it gets its name.
 
@@ -41,7 +46,14 @@ def convert(
 
     with progress_bars() as bars:
         request = conversion.Request(
-            out, layout, model, ema=ema, forward=not no_forward, force=force
+            out,
+            layout,
+            model,
+            references=options.references_from(known, ckpt, bars.show),
+            require=require,
+            ema=ema,
+            forward=not no_forward,
+            force=force,
         )
         report = conversion.convert(ckpt, request, bars.show)
     return finish(report, as_json)

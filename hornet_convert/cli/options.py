@@ -11,10 +11,13 @@ import click
 from hornet_convert import zoo
 from hornet_convert.errors import UsageError
 from hornet_convert.layouts import LAYOUTS
+from hornet_convert.verdict import REQUIREMENTS
 
 if TYPE_CHECKING:
     from hornet_convert.download.cache import Cache
     from hornet_convert.fetch import Download
+    from hornet_convert.verdict import Reference
+    from hornet_convert.verify import Progress
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -55,6 +58,25 @@ cache = click.option(
     envvar="HORNET_CONVERT_CACHE",
     help="Where downloads are kept.  [env: HORNET_CONVERT_CACHE; default: the user's cache folder]",
 )
+_REFERENCES = (
+    click.option(
+        "--sha256",
+        metavar="HEX",
+        help="The SHA-256 the file should have, or its first 8 digits or more.",
+    ),
+    click.option(
+        "--against",
+        metavar="FILE_OR_DIGEST",
+        help="A checkpoint, in any form, with the weights the file should hold; or their "
+        "fingerprint, or the file's whole SHA-256.",
+    ),
+    cache,
+)
+require = click.option(
+    "--require",
+    type=click.Choice(REQUIREMENTS),
+    help="Fail unless the verdict is at least this.",
+)
 _DOWNLOAD = (
     click.option(
         "--source",
@@ -86,6 +108,30 @@ _DOWNLOAD = (
         help="Keep the downloaded file in the cache after a good conversion.",
     ),
 )
+
+
+def references(command: F) -> F:
+    """Add the options that say what a file is known by; they arrive as keyword arguments."""
+    for option in reversed(_REFERENCES):
+        command = option(command)
+    return command
+
+
+def references_from(
+    values: Mapping[str, Any], subject: Path, progress: Progress | None = None
+) -> list[Reference]:
+    """What the options of `references` and the trust record say about a file."""
+    from hornet_convert import references as known
+    from hornet_convert.download.cache import Cache
+    from hornet_convert.download.trust import TrustRecord
+
+    said = []
+    if values["sha256"] is not None:
+        said.append(known.given(values["sha256"]))
+    if values["against"] is not None:
+        said.append(known.against(values["against"], subject, progress))
+    pins = TrustRecord(Cache.at(values["cache"]).trust_path).pins()
+    return said + known.pinned(pins)
 
 
 def download(command: F) -> F:

@@ -12,8 +12,15 @@ from rich.text import Text
 
 from hornet_convert.errors import printable
 from hornet_convert.report import Report, first_failure, outcome
+from hornet_convert.verdict import MEANINGS
 
 STYLES = {"pass": "green", "fail": "bold red", "error": "bold red", "not checked": "yellow"}
+VERDICT_STYLES = {
+    "authentic": "bold green",
+    "identified": "green",
+    "consistent": "yellow",
+    "failed": "bold red",
+}
 PIPE_WIDTH = 120
 TABLE_WIDTH = 180  # a column per check
 
@@ -48,6 +55,10 @@ def print_report(report: Report) -> None:
             detail = check.detail.removeprefix("not checked, ")
             table.add_row(status, check.code, printable(detail, 4000))
         screen.print(table)
+    if report.verdict is not None:
+        word = report.verdict.word
+        line = Text("verdict ").append(word, VERDICT_STYLES[word])
+        screen.print(line.append(f". {MEANINGS[word]}"))
     for note in report.notes:
         screen.print(Text(f"note: {printable(note, 1000)}"))
     if report.fingerprint:
