@@ -11,7 +11,7 @@ from typing import Final
 from hornet_convert.checkpoint.opcodes import FRAME, MARK, OPCODES, POP, STOP
 from hornet_convert.errors import MalformedError
 
-MAX_OPCODES: Final = 4_000_000
+MAX_OPCODES: Final = 2_000_000
 MAX_STACK: Final = 1_000_000
 MAX_MARKS: Final = 10_000
 MAX_STRING: Final = 256 << 20  # bytes

@@ -1,17 +1,24 @@
-"""Find the weights in what a checkpoint holds, and say what else is in it.
-
-Wrappers, the `module.` prefix of DataParallel, and averaged (EMA) weights are recognised by the
-names that the authors' trainer, OpenMMLab, timm and torch give them.
-"""
+"""Take the weights out of what a checkpoint holds, and say what else is in it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
 
-from hornet_convert.checkpoint.inert import Call, Dict, RefusedTensor, describe
+from hornet_convert.checkpoint.inert import Dict, RefusedTensor, describe
 from hornet_convert.checkpoint.surroundings import Surroundings
 from hornet_convert.checkpoint.tensors import Tensor
+from hornet_convert.checkpoint.wrappers import (
+    EMA_PREFIX,
+    EMA_WRAPPERS,
+    MODULE_PREFIX,
+    WRAPPERS,
+    Path,
+    Places,
+    find_weights,
+    split_averaged,
+    unmangled,
+)
 from hornet_convert.errors import (
     FileRefusedError,
     MalformedError,
@@ -20,22 +27,11 @@ from hornet_convert.errors import (
     printable,
 )
 
-WRAPPERS: Final = ("state_dict", "model", "model_state_dict", "module", "net", "network")
-EMA_WRAPPERS: Final = (
-    "model_ema",
-    "ema",
-    "state_dict_ema",
-    "ema_state_dict",
-    "model_ema_state_dict",
-    "ema_model",
-)
-EMA_PREFIX: Final = "ema_"
-MODULE_PREFIX: Final = "module."
+MAX_TENSORS: Final = 200_000
 # Buffers of torch's and mmengine's averaged models beside the weights: how often was averaged.
 _COUNTERS: Final = frozenset({"n_averaged", "steps"})
+_OPTIMIZERS: Final = frozenset({"optimizer", "optimizer_state_dict", "param_groups"})
 _SHOWN: Final = 5
-
-Path = tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,138 +64,65 @@ class StateDict:
 
 
 def select_state_dict(root: object, ema: bool = False) -> StateDict:
-    """The weights in a checkpoint's tree; with `ema`, the averaged ones.
+    """The weights in a checkpoint's tree; with `ema`, or if there are no others, averaged ones.
 
     Raises UsageError if `ema` is asked for and there are none, UnsupportedError for a whole pickled
     module and for tensors of a kind that is not read, MalformedError for anything else that is no
     state dict.
     """
-    levels, chosen, wrapper = _descend(root)
-    averaged = _averaged(levels)
-    if chosen is None and averaged is None:
+    places = find_weights(root)
+    beside = Surroundings()
+    if places.averaged is not None and (ema or places.plain is None):
+        wrapper = places.averaged.path
+        ema_wrapper: Path | None = wrapper
+        pairs = list(places.averaged.node.items())
+        is_ema = True
+    elif places.plain is not None:
+        wrapper = places.plain.path
+        plain, averaged = split_averaged(places.plain.node)
+        inline = (*wrapper, f"{EMA_PREFIX}*") if averaged else None
+        ema_wrapper = inline if places.averaged is None else places.averaged.path
+        is_ema = ema and bool(averaged)
+        pairs = [*unmangled(plain, averaged)] if is_ema else plain
+        if is_ema:
+            beside.add((*wrapper, "*"), [value for _, value in plain])
+        elif averaged:
+            beside.add((*wrapper, f"{EMA_PREFIX}*"), [value for _, value in averaged])
+    else:
         raise _no_weights(root)
-    plain, mangled = ([], []) if chosen is None else _split_mangled(chosen)
-    ema_wrapper = averaged[0] if averaged else ((*wrapper, EMA_PREFIX + "*") if mangled else None)
-    if ema and ema_wrapper is None:
+    if ema and not is_ema:
         raise UsageError(
             "there are no averaged (EMA) weights in this file",
-            expected="one of " + ", ".join(EMA_WRAPPERS) + f", or names with {EMA_PREFIX!r}",
+            expected=f"one of {', '.join(EMA_WRAPPERS)}, or names with {EMA_PREFIX!r}",
             hint="Leave out --ema.",
         )
-    is_ema = ema or chosen is None
-    taken = chosen
-    if is_ema and averaged:
-        wrapper, taken = averaged
-        pairs: Pairs = list(taken.items())
-    else:
-        pairs = _unmangled(plain, mangled) if is_ema else plain
-    beside = Surroundings()
-    for path, level in levels:
-        for key, value in level.items():
-            way = (*path, key)
-            if level is taken:
-                if mangled and _is_mangled(key) != is_ema:
-                    beside.add(way, value)
-            elif value is not taken and way != wrapper[: len(way)]:
-                beside.add(way, value)
-    tensors, prefix = _tensors(pairs, wrapper, beside)
+    _note_around(places, wrapper, beside)
+    tensors, prefix = _named_tensors(pairs, wrapper, beside)
     return StateDict(tensors, wrapper, prefix, is_ema, ema_wrapper, beside.lines())
 
 
-def _descend(root: object) -> tuple[list[tuple[Path, Dict]], Dict | None, Path]:
-    """Dicts from the root down to the weights, the weights if found, and the way to them."""
-    levels: list[tuple[Path, Dict]] = []
-    path: Path = ()
-    seen: set[int] = set()
-    node = root
-    while isinstance(node, Dict) and id(node) not in seen:
-        seen.add(id(node))
-        levels.append((path, node))
-        for name in WRAPPERS:
-            inner = node.get(name)
-            if isinstance(inner, Dict) and id(inner) not in seen and _holds_tensors(inner):
-                node, path = inner, (*path, name)
-                break
-            if _is_module(inner):
-                raise _whole_module(inner, (*path, name))
-        else:
-            return levels, node if _has_tensor(node) else None, path
-    if _is_module(node):
-        raise _whole_module(node, path)
-    return levels, None, path
+def _note_around(places: Places, wrapper: Path, beside: Surroundings) -> None:
+    """Note everything in the dicts around the weights, but the way to the weights taken."""
+    ways = {level.path for level in places.around} | {wrapper}
+    for level in places.around:
+        for key, value in level.node.items():
+            # Only text is hashed: any other key may be made to hash for ever.
+            if not isinstance(key, str) or (*level.path, key) not in ways:
+                beside.add((*level.path, key), value)
 
 
-def _has_tensor(node: Dict) -> bool:
-    return any(isinstance(value, Tensor | RefusedTensor) for _, value in node.items())
-
-
-def _holds_tensors(node: Dict) -> bool:
-    """Whether a dict holds tensors itself or under a wrapper's name."""
-    return _has_tensor(node) or any(
-        isinstance(inner := node.get(name), Dict) and _has_tensor(inner) for name in WRAPPERS
-    )
-
-
-def _averaged(levels: list[tuple[Path, Dict]]) -> tuple[Path, Dict] | None:
-    """Where a dict of averaged weights lies, and the dict."""
-    for path, level in levels:
-        for name in EMA_WRAPPERS:
-            inner = level.get(name)
-            if isinstance(inner, Dict):
-                if _has_tensor(inner):
-                    return (*path, name), inner
-                for wrapper in WRAPPERS:
-                    nested = inner.get(wrapper)
-                    if isinstance(nested, Dict) and _has_tensor(nested):
-                        return (*path, name, wrapper), nested
-    return None
-
-
-def _is_module(value: object) -> bool:
-    """Whether a value is a pickled torch.nn.Module: an instance with its tables of parts."""
-    if not isinstance(value, Call) or value.states is None:
-        return False
-    return any(
-        isinstance(state, Dict)
-        and isinstance(state.get("_modules"), Dict)
-        and isinstance(state.get("_parameters"), Dict)
-        for state in value.states
-    )
-
-
-Pairs = list[tuple[object, object]]
-
-
-def _split_mangled(chosen: Dict) -> tuple[Pairs, list[tuple[str, object]]]:
-    """Apart: the weights, and averaged ones that mmcv puts among them as `ema_<name with _>`."""
-    mangled: list[tuple[str, object]] = []
-    plain: Pairs = []
-    for name, value in chosen.items():
-        if isinstance(name, str) and _is_mangled(name):
-            mangled.append((name, value))
-        else:
-            plain.append((name, value))
-    return (plain, mangled) if plain else (list(chosen.items()), [])
-
-
-def _is_mangled(name: object) -> bool:
-    return isinstance(name, str) and name.startswith(EMA_PREFIX)
-
-
-def _unmangled(plain: Pairs, mangled: list[tuple[str, object]]) -> Pairs:
-    """The averaged weights under their own names: mmcv writes dots as underscores."""
-    names: dict[str, str] = {}
-    for name, _ in plain:
-        if isinstance(name, str):
-            bare = name.removeprefix(MODULE_PREFIX)
-            for spelled in (name, bare, name.replace(".", "_"), bare.replace(".", "_")):
-                names.setdefault(EMA_PREFIX + spelled, name)
-    return [(names.get(name, name.removeprefix(EMA_PREFIX)), value) for name, value in mangled]
-
-
-def _tensors(pairs: Pairs, wrapper: Path, beside: Surroundings) -> tuple[dict[str, Tensor], str]:
-    """Name to tensor with the prefix taken off; everything that is wrong is listed at once."""
+def _named_tensors(
+    pairs: list[tuple[object, object]], wrapper: Path, beside: Surroundings
+) -> tuple[dict[str, Tensor], str]:
+    """Name to tensor with the prefix taken off; everything of a kind that is wrong is listed."""
     where = f"the dict at {' / '.join(wrapper)}" if wrapper else None
+    if len(pairs) > MAX_TENSORS:
+        raise MalformedError(
+            "a state dict beyond all measure",
+            where=where,
+            expected=f"at most {MAX_TENSORS} tensors",
+            found=str(len(pairs)),
+        )
     strange = [describe(name) for name, _ in pairs if not isinstance(name, str)]
     if strange:
         raise MalformedError(
@@ -211,36 +134,36 @@ def _tensors(pairs: Pairs, wrapper: Path, beside: Surroundings) -> tuple[dict[st
         )
     named = [(name, value) for name, value in pairs if isinstance(name, str)]
     prefix = _prefix([name for name, _ in named])
-    if prefix:
-        for name, value in named:
-            if name in _COUNTERS:
-                beside.add((*wrapper, name), value)
-        named = [(name, value) for name, value in named if name not in _COUNTERS]
     tensors: dict[str, Tensor] = {}
-    doubled, refused, foreign, unencodable = [], [], [], []
+    doubled, refused, foreign, broken = list[str](), list[str](), list[str](), list[str]()
     seen: set[str] = set()
     for name, value in named:
+        if prefix and name in _COUNTERS:
+            beside.add((*wrapper, name), value)
+            continue
         bare = name.removeprefix(prefix)
+        shown = printable(bare)
         if bare in seen:
-            doubled.append(printable(bare))
+            doubled.append(shown)
         seen.add(bare)
         if not bare.isascii() and bare.encode("utf-8", "replace").decode() != bare:
-            unencodable.append(printable(bare))
+            broken.append(shown)
         if isinstance(value, Tensor):
             tensors[bare] = value
         elif isinstance(value, RefusedTensor):
-            refused.append(f"{printable(bare)} ({describe(value)})")
+            refused.append(f"{shown} ({describe(value)})")
         else:
-            foreign.append(f"{printable(bare)} ({describe(value)})")
-    problems: tuple[tuple[list[str], str, type[FileRefusedError]], ...] = (
-        (doubled, "a state dict with doubled keys", MalformedError),
-        (unencodable, "a state dict with keys that are no valid text", MalformedError),
-        (refused, "tensors of a kind that is not read", UnsupportedError),
-        (foreign, "a state dict with values that are no tensors", MalformedError),
+            foreign.append(f"{shown} ({describe(value)})")
+    problems: tuple[tuple[list[str], str, type[FileRefusedError], str], ...] = (
+        (doubled, "a state dict with doubled keys", MalformedError, "each key once"),
+        (broken, "a state dict with keys that are no valid text", MalformedError, "Unicode text"),
+        (refused, "tensors of a kind that is not read", UnsupportedError, "dense tensors"),
+        (foreign, "a state dict with values that are no tensors", MalformedError, "tensors only"),
     )
-    for names, what, error in problems:
+    for names, what, error, expected in problems:
         if names:
-            raise error(what, where=where, found=_listed(names))
+            hint = "Where you trust the file: load it with torch, and save only what is needed."
+            raise error(what, where=where, expected=expected, found=_listed(names), hint=hint)
     return tensors, prefix
 
 
@@ -248,16 +171,7 @@ def _prefix(names: list[str]) -> str:
     """The `module.` that DataParallel puts before the names, if most of them carry it."""
     counted = [name for name in names if name not in _COUNTERS]
     carrying = sum(name.startswith(MODULE_PREFIX) for name in counted)
-    return MODULE_PREFIX if carrying * 2 >= len(counted) and carrying else ""
-
-
-def _whole_module(value: object, path: Path) -> UnsupportedError:
-    return UnsupportedError(
-        "a whole pickled module, not its weights",
-        where=" / ".join(path) or None,
-        found=describe(value),
-        hint="Where you trust the file: load it with torch, and save its state_dict().",
-    )
+    return MODULE_PREFIX if carrying and carrying * 2 >= len(counted) else ""
 
 
 def _no_weights(root: object) -> FileRefusedError:
@@ -273,14 +187,13 @@ def _no_weights(root: object) -> FileRefusedError:
             "no state dict in this file",
             expected="a dict of names and tensors",
             found=describe(root),
+            hint="Give the file that holds the weights.",
         )
     keys = [
         f"{printable(key, 60) if isinstance(key, str) else describe(key)}: {describe(value)}"
-        for key, value in list(root.items())[:20]
+        for key, value in root.items()
     ]
-    optimizer = {"optimizer", "optimizer_state_dict", "param_groups"} & {
-        key for key, _ in root.items() if isinstance(key, str)
-    }
+    optimizer = any(isinstance(key, str) and key in _OPTIMIZERS for key, _ in root.items())
     return MalformedError(
         "only an optimizer's state, no weights" if optimizer else "no weights in this file",
         expected="names and tensors, bare or under one of " + ", ".join(WRAPPERS),

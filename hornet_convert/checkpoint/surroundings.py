@@ -6,7 +6,7 @@ from typing import Final
 
 from hornet_convert.checkpoint.inert import Global, RefusedTensor, describe
 from hornet_convert.checkpoint.tensors import Tensor
-from hornet_convert.checkpoint.tree import inside
+from hornet_convert.checkpoint.tree import leaves
 from hornet_convert.errors import printable
 
 _MAX_LINES: Final = 1000
@@ -47,9 +47,9 @@ class Surroundings:
     def _inside(self, value: object) -> tuple[int, dict[str, None]]:
         """(tensors, names of what is foreign) in a value, not counting what was seen."""
         tensors, foreign = 0, dict[str, None]()
-        for _, node in inside(value, self._seen):
-            if isinstance(node, Tensor | RefusedTensor):
+        for leaf in leaves(value, self._seen):
+            if isinstance(leaf, Global):
+                foreign[leaf.dotted] = None
+            else:
                 tensors += 1
-            elif isinstance(node, Global):
-                foreign[node.dotted] = None
         return tensors, foreign

@@ -4,59 +4,65 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hornet_convert.checkpoint.inert import Call, Dict, RefusedTensor, Set, describe
+from hornet_convert.checkpoint.inert import Call, Dict, Global, RefusedTensor, Set, describe
 from hornet_convert.checkpoint.tensors import Tensor
 from hornet_convert.errors import printable
 
 Leaf = Tensor | RefusedTensor
+_CONTAINERS = (list, tuple, Dict, Set, Call)
 _SHOWN_PARTS = 8
 
 
-def children(node: object) -> Iterator[tuple[object, object]]:
-    """(key or index, value) of everything directly inside an inert value; keys are values too."""
-    if isinstance(node, list | tuple):
-        yield from enumerate(node)
-    elif isinstance(node, Dict):
-        for key, value in node.items():
-            yield key, value
-            if not isinstance(key, str | int):
-                yield "a key", key
-    elif isinstance(node, Set):
-        yield from enumerate(node.elements)
-    elif isinstance(node, Call):
-        yield "function", node.function
-        yield from enumerate(node.args)
-        yield from (("kwargs", node.kwargs), ("items", node.pairs))
-        yield from enumerate(node.elements or ())
-        yield from (("state", state) for state in node.states or ())
+def leaves(root: object, seen: set[int]) -> Iterator[Leaf | Global]:
+    """Every tensor and name in a tree, but for containers whose id is in `seen`.
 
-
-def inside(root: object, seen: set[int]) -> Iterator[tuple[object, object]]:
-    """Every (way, value) in a tree, the root first, but for containers whose id is in `seen`.
-
-    A way is a linked list (way, key) from the value up to the root, whose way is None: see
-    `show_way`. Containers met are added to `seen`; they must stay alive as long as it is used.
+    Containers met are added to `seen`; they must stay alive as long as it is used.
     """
-    waiting: list[tuple[object, object]] = [(None, root)]
+    waiting = [root]
     while waiting:
-        way, node = waiting.pop()
-        if isinstance(node, list | tuple | Dict | Set | Call):
-            if id(node) in seen:
-                continue
+        node = waiting.pop()
+        if isinstance(node, Tensor | RefusedTensor | Global):
+            yield node
+        elif isinstance(node, _CONTAINERS) and id(node) not in seen:
             seen.add(id(node))
-            below = [((way, key), value) for key, value in children(node)]
-            waiting += reversed(below)
-        yield way, node
+            waiting.extend(reversed(_parts(node)))
+
+
+def _parts(node: object) -> list[object] | tuple[object, ...]:
+    """Everything directly inside an inert value, keys of dicts too."""
+    match node:
+        case list() | tuple():
+            return node
+        case Dict():
+            return node.flat
+        case Set():
+            return node.elements
+        case Call():
+            own = [node.function, *node.args, node.kwargs, node.pairs]
+            return own + (node.elements or []) + (node.states or [])
+        case _:
+            return ()
 
 
 def tensors_in(root: object) -> Iterator[tuple[str, Leaf]]:
     """(printable path, tensor) of all tensors anywhere in a tree; of containers, each once."""
-    for way, node in inside(root, set()):
+    seen: set[int] = set()
+    # A way is a linked list (way, key) from the value up to the root, whose way is None.
+    waiting: list[tuple[object, object]] = [(None, root)]
+    while waiting:
+        way, node = waiting.pop()
         if isinstance(node, Tensor | RefusedTensor):
-            yield show_way(way), node
+            yield _shown(way), node
+        elif isinstance(node, _CONTAINERS) and id(node) not in seen:
+            seen.add(id(node))
+            if isinstance(node, Dict):
+                below = [((way, key), value) for key, value in node.items()]
+            else:
+                below = [((way, index), value) for index, value in enumerate(_parts(node))]
+            waiting.extend(reversed(below))
 
 
-def show_way(way: object) -> str:
+def _shown(way: object) -> str:
     """A way from the root as printable text, its beginning left out where it is long."""
     parts: list[str] = []
     while isinstance(way, tuple) and len(parts) < _SHOWN_PARTS:

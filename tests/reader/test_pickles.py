@@ -270,8 +270,8 @@ def test_everything_is_bounded_before_anything_is_built(data: bytes, words: str)
     ("data", "words"),
     [
         (b"N" * 1_100_000 + b".", "on the stack"),
-        (b"N0" * 2_100_000 + b"N.", "opcodes"),
-        (b"}0" * 1_100_000 + b".", "bytes of objects"),
+        (b"N0" * 1_100_000 + b"N.", "opcodes"),
+        (b"(ia\nb\n0" * 400_000 + b".", "bytes of objects"),
     ],
     ids=["stack", "opcodes", "objects"],
 )

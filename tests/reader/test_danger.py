@@ -1,0 +1,80 @@
+"""What a plain pickle.load would run, judged by name."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import datetime
+import pathlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hornet_convert.checkpoint.danger import danger
+from hornet_convert.checkpoint.reader import open_checkpoint
+
+DANGEROUS = [
+    ("os.system", "commands"),
+    ("posix.system", "commands"),
+    ("subprocess.Popen", "commands"),
+    ("builtins.eval", "code"),
+    ("builtins.getattr", "code"),
+    ("__builtin__.exec", "code"),
+    ("importlib.import_module", "imports"),
+    ("torch.load", "unpickles"),
+    ("torch.storage._load_from_bytes", "unpickles"),
+    ("torch.hub.load", "downloads"),
+    ("numpy.testing._private.utils.runstring", "code"),
+    ("numpy.f2py.crackfortran.getincludes", "code"),
+    ("functools.partial", "calls"),
+    ("operator.methodcaller", "calls"),
+    ("pathlib.Path.write_text", "files"),
+    ("torch.serialization.os.system", "commands"),
+    ("collections.abc.sys.modules", "reaches"),
+    ("copyreg.extension.5", "only the program"),
+    ("marshal.loads", "code"),
+    ("shutil.rmtree", "files"),
+    ("socket.create_connection", "network"),
+    ("mmengine.logging.history_buffer.HistoryBuffer", "'mmengine'"),
+    ("hornet.HorNet", "'hornet'"),
+    ("torch.nn.modules.linear.Linear", "'torch'"),
+    ("torch._utils._import_dotted_name", "'torch'"),
+    ("collections.namedtuple", "'collections'"),
+]
+
+
+@pytest.mark.parametrize(("name", "word"), DANGEROUS, ids=[name for name, _ in DANGEROUS])
+@pytest.mark.parametrize("how", ["called", "built", "named"])
+def test_dangerous_and_unknown_names(name: str, word: str, how: str) -> None:
+    """Known means are named; of everything unknown it is said that nothing is known."""
+    ((found, reason),) = danger({"collections.OrderedDict": "called", name: how})
+    assert name == found
+    assert word in reason
+    assert {"called": "called", "built": "instance", "named": "imported"}[how] in reason
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_what_trainers_save_is_harmless(legacy: bool, tmp_path: Path) -> None:
+    """Weights of every kind, arguments, dates, paths, numpy scalars and arrays need no warning."""
+    weights = torch.nn.Conv2d(2, 2, 2).state_dict()
+    saved = {
+        "model": weights | {"half": torch.ones(2).half(), "u": torch.zeros(2).to(torch.uint16)},
+        "parameter": torch.nn.Parameter(torch.ones(2)),
+        "args": argparse.Namespace(lr=0.1, out=pathlib.PurePosixPath("x")),
+        "when": datetime.datetime(2022, 9, 15, tzinfo=datetime.UTC),
+        "scalar": np.float64(1),
+        "array": np.zeros(3, np.float32),
+        "random": np.random.RandomState(0),
+        "others": [{1}, frozenset({2}), 1j, torch.Size([1]), torch.float16, torch.device("cpu")],
+        "counted": [collections.Counter("a"), collections.defaultdict(list), collections.deque()],
+        "odd": [torch.eye(2).to_sparse(), torch.zeros(2, device="meta")],
+    }
+    path = tmp_path / "x.pth"
+    torch.save(saved, path, _use_new_zipfile_serialization=not legacy)
+    with open_checkpoint(path) as checkpoint:
+        assert [] == danger(checkpoint.globals_used)
+        assert "called" == checkpoint.globals_used["torch._utils._rebuild_tensor_v2"]
+        assert "named" == checkpoint.globals_used["torch.FloatStorage"]
+        assert "built" == checkpoint.globals_used["argparse.Namespace"]
