@@ -1,0 +1,1 @@
+"""Which images are meant, and which classes they are of. Opens no image, imports no torch."""

@@ -1,0 +1,69 @@
+"""Labelled images, and what was left out of them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hornet_convert.errors import printable
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An image and its class number."""
+
+    path: str
+    label: int
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Something left out: a file, a folder or a CSV row, why, and how many images that makes."""
+
+    where: str
+    reason: str
+    images: int = 1
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What is to be evaluated, and what was left out.
+
+    `source` is the folder or CSV file, `root` the folder that paths are shown from. `num_classes`
+    is how many classes there could be: the labels are below it.
+    """
+
+    source: Path
+    root: Path
+    num_classes: int
+    samples: tuple[Sample, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are images of."""
+        return len({sample.label for sample in self.samples})
+
+    def limited(self, limit: int | None) -> Dataset:
+        """At most `limit` of the samples, spread evenly over all of them."""
+        count = len(self.samples)
+        if limit is None or limit >= count:
+            return self
+        chosen = tuple(self.samples[index * count // limit] for index in range(limit))
+        return replace(self, samples=chosen)
+
+    def shown(self, path: str) -> str:
+        """A path as it is shown: from the root, control characters escaped."""
+        return printable(self._from_root(path))
+
+    def digest(self) -> str:
+        """SHA-256 of all labels and paths: the same on machines that have the same images."""
+        state = hashlib.sha256()
+        for sample in self.samples:
+            line = f"{sample.label} {self._from_root(sample.path)}\n"
+            state.update(line.encode("utf-8", "surrogateescape"))
+        return state.hexdigest()
+
+    def _from_root(self, path: str) -> str:
+        return path.removeprefix(f"{self.root}/")

@@ -1,0 +1,114 @@
+"""From an image file to what a model takes, as the checkpoints were evaluated.
+
+Below 384 pixels: the shorter side is resized to 8/7 of the resolution (256 for 224), bicubic, and
+the centre cut out. From 384 on: the whole image is resized to the square. Source: the evaluation
+transform of the authors' repository.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+import torch
+from torch import Tensor
+
+from hornet_convert.errors import HornetConvertError
+from hornet_convert.model.images import read_image
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+MEAN: Final = (0.485, 0.456, 0.406)
+STD: Final = (0.229, 0.224, 0.225)
+SQUARE_FROM: Final = 384
+MAX_SIDE: Final = 1 << 14
+
+
+def fit(image: Image.Image, resolution: int) -> Image.Image:
+    """Resize, and below 384 crop, an RGB image to `resolution` × `resolution` pixels."""
+    from PIL.Image import Resampling
+
+    square = (resolution, resolution)
+    if resolution >= SQUARE_FROM:
+        return image.resize(square, Resampling.BICUBIC)
+    shorter, scale = min(image.size), resolution * 8 // 7
+    width, height = (scale * side // shorter for side in image.size)
+    left, top = (round((side - resolution) / 2) for side in (width, height))
+    if max(width, height) <= MAX_SIDE:
+        resized = image.resize((width, height), Resampling.BICUBIC)
+        return resized.crop((left, top, left + resolution, top + resolution))
+    # A long strip: the same up to rounding, without making the pixels that are cut off.
+    x, y = image.width / width, image.height / height
+    box = (left * x, top * y, (left + resolution) * x, (top + resolution) * y)
+    return image.resize(square, Resampling.BICUBIC, box)
+
+
+def pixels(path: str | os.PathLike[str], resolution: int) -> Tensor:
+    """An image file as uint8 (resolution, resolution, 3). Raises what `read_image` raises."""
+    data = bytearray(fit(read_image(path), resolution).tobytes())
+    return torch.frombuffer(data, dtype=torch.uint8).view(resolution, resolution, 3)
+
+
+def normalise(batch: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Pixels (N, H, W, 3), uint8, to a model's input (N, 3, H, W), channels last in memory."""
+    mean, std = (torch.tensor(values, device=batch.device) for values in (MEAN, STD))
+    return ((batch / 255 - mean) / std).to(dtype).permute(0, 3, 1, 2)
+
+
+def preprocess(path: str | os.PathLike[str], resolution: int = 224) -> Tensor:
+    """An image file as a model's input (1, 3, resolution, resolution) in float32.
+
+    Raises ImageRefusedError for what is no image, UsageError if there is no such file or no Pillow.
+    """
+    return normalise(pixels(path, resolution)[None])
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images side by side.
+
+    `pixels` (N, resolution, resolution, 3), uint8; None if none could be read. `indices`: their N
+    places in the list of paths; `refused`: the places of those that could not be read, and why.
+    """
+
+    pixels: Tensor | None
+    indices: tuple[int, ...]
+    refused: tuple[tuple[int, HornetConvertError], ...]
+
+
+def batches(paths: Sequence[str], resolution: int, size: int, workers: int) -> Iterator[Batch]:
+    """Read images in their order, `size` at a time, with threads that read ahead.
+
+    Decoding and resizing happen in Pillow's C code, outside the interpreter lock.
+    """
+
+    def one(path: str) -> Tensor | HornetConvertError:
+        try:
+            return pixels(path, resolution)
+        except HornetConvertError as error:
+            return error
+
+    waiting = iter(paths)
+    ahead: deque[Future[Tensor | HornetConvertError]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for start in range(0, len(paths), size):
+                wanted = 2 * size + workers - len(ahead)
+                ahead.extend(pool.submit(one, path) for path in islice(waiting, wanted))
+                read = [ahead.popleft().result() for _ in range(min(size, len(ahead)))]
+                yield _batch(start, read)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _batch(start: int, read: Sequence[Tensor | HornetConvertError]) -> Batch:
+    good = [(start + i, item) for i, item in enumerate(read) if isinstance(item, Tensor)]
+    refused = [(start + i, item) for i, item in enumerate(read) if not isinstance(item, Tensor)]
+    stacked = torch.stack([item for _, item in good]) if good else None
+    return Batch(stacked, tuple(index for index, _ in good), tuple(refused))
