@@ -1,0 +1,71 @@
+"""Whatever stops a conversion, nothing partial stands under a final name."""
+
+import json
+import random
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fixtures import small
+from tests.fuzz_writing import FINAL, convert_command, killed_at_random, reference_result
+
+
+def test_a_full_disk_is_exit_5_and_leaves_nothing(tmp_path: Path) -> None:
+    """Writing fails half-way: one error with place and hint, no file of any name."""
+    ckpt = small.write(tmp_path / "in.pth", "official-zip", "w16-gf")
+    out = tmp_path / "out"
+    limited = (
+        "import resource\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
+        "from hornet_convert.cli import run\n"
+        f"raise SystemExit(run({convert_command(ckpt, out)[3:]!r}))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", limited], capture_output=True, text=True, check=False
+    )
+    result = json.loads(done.stdout)
+    assert (5, "disk") == (done.returncode, result["error"]["code"])
+    assert result["error"]["hint"]
+    assert [] == list(out.iterdir())
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] != 200_000
+
+
+@pytest.mark.parametrize("place", ["/proc/hornet", "/dev/null/hornet"])
+def test_a_folder_that_cannot_be_made_is_exit_5(tmp_path: Path, place: str) -> None:
+    """Even the superuser cannot write there; the message names the place."""
+    ckpt = small.write(tmp_path / "in.pth", "official-zip", "w8")
+    command = convert_command(ckpt, Path(place))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = json.loads(done.stdout)
+    assert (5, "disk") == (done.returncode, result["error"]["code"])
+    assert place in result["error"]["message"]
+
+
+def test_a_good_destination_survives_a_failed_run(tmp_path: Path) -> None:
+    """A later run that fails leaves the earlier result byte for byte."""
+    ckpt = small.write(tmp_path / "in.pth", "official-zip", "w8")
+    out = tmp_path / "out"
+    subprocess.run(convert_command(ckpt, out), capture_output=True, check=True)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    data = bytearray(ckpt.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    ckpt.write_bytes(data)
+    done = subprocess.run(convert_command(ckpt, out), capture_output=True, check=False)
+    assert done.returncode in (1, 4)
+    assert before == {path.name: path.read_bytes() for path in out.iterdir()}
+
+
+def test_kill_9_never_leaves_a_wrong_file(tmp_path: Path) -> None:
+    """A few kills at random moments; `make fuzz` makes many."""
+    ckpt = small.write(tmp_path / "in.pth", "official-zip", "w16-gf")
+    name, digest, seconds = reference_result(ckpt, tmp_path / "reference")
+    draw = random.Random(7)
+    out = tmp_path / "out"
+    for _ in range(4):
+        killed_at_random(ckpt, out, name, digest, draw.uniform(0.2, 1.0) * seconds)
+    subprocess.run(convert_command(ckpt, out), capture_output=True, check=True)
+    left = sorted(path.name for path in out.iterdir())
+    assert [name.replace(FINAL, ".json"), name] == left
