@@ -16,6 +16,7 @@ from hornet_convert.checkpoint.pickles import Machine
 from hornet_convert.checkpoint.tensors import Storage
 from hornet_convert.checkpoint.torch_objects import StorageView, TorchMeaning, storage_type
 from hornet_convert.checkpoint.zip_directory import Entry, read_directory
+from hornet_convert.checkpoint.zip_record import MAX_RECORD, RECORD, parse_record
 from hornet_convert.errors import (
     MalformedError,
     NotACheckpointError,
@@ -42,7 +43,7 @@ def read_zip(file: io.FileIO, size: int) -> Contents:
             "something follows the pickle", where="data.pkl", found=f"{len(data) - end} more bytes"
         )
     machine = Machine(data, 0, meaning)
-    return Contents(machine.run(), machine.globals_used)
+    return Contents(machine.run(), machine.globals_used, _record(file, entries, root))
 
 
 class _ZipMeaning(TorchMeaning):
@@ -148,6 +149,12 @@ def _is_big_endian(file: io.FileIO, entries: dict[str, Entry], root: str) -> boo
     if order not in (b"little", b"big"):
         raise MalformedError("an unknown byte order", expected="little or big", found=repr(order))
     return order == b"big"
+
+
+def _record(file: io.FileIO, entries: dict[str, Entry], root: str) -> dict[str, str]:
+    """What a file of ours says of itself; nothing in any other."""
+    entry = entries.get(f"{root}/{RECORD}")
+    return {} if entry is None else parse_record(_checked(file, entry, MAX_RECORD))
 
 
 def _checked(file: io.FileIO, entry: Entry, limit: int) -> bytes:

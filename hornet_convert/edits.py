@@ -1,0 +1,301 @@
+"""What a conversion may change besides names: the head, the filters' size, the element type. Pure.
+
+A `Plan` says of every tensor of the result which tensor of the source it is made of, and how. What
+cannot be had without inventing weights is refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+from hornet_convert import labels
+from hornet_convert.architecture import Architecture, Shape
+from hornet_convert.checkpoint.tensors import BY_TORCH_NAME, DTYPES, Described, DType, Tensor
+from hornet_convert.errors import UsageError
+from hornet_convert.identity import CLASSIFIER, Identity
+from hornet_convert.layouts import Layout, translate
+
+Target = Literal["reference", "official", "openmmlab", "backbone"]
+TARGETS: Final[tuple[Target, ...]] = get_args(Target)
+
+Precision = Literal["float32", "float16", "bfloat16"]
+PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
+
+HEADS: Final = ("keep", "none", "in1k")
+
+FINAL_NORM: Final = ("head.norm.weight", "head.norm.bias")
+FRESH_NORMS: Final = tuple(f"norm{stage}.{p}" for stage in range(4) for p in ("weight", "bias"))
+"""What the authors' detection and segmentation backbones have beside these weights."""
+
+STEP: Final = 32  # pixels of the image per pixel of the last map
+LARGEST: Final = 2048
+
+
+@dataclass(frozen=True)
+class Edits:
+    """What is asked for.
+
+    Parameters
+    ----------
+    head
+        "keep"; "none" for features; "in1k" for the 1000 rows of a 21k head that are the classes of
+        ImageNet-1k; or a number of classes, which must be there or be had by "in1k".
+    resolution
+        Side in pixels of the image that the global-local filters are resized for.
+    dtype
+        Element type of every tensor but the filters, which are then float32.
+    """
+
+    head: str | int = "keep"
+    resolution: int | None = None
+    dtype: Precision | None = None
+
+    def check(self, architecture: Architecture, target: Target) -> None:
+        """Raise UsageError for what cannot be done with any checkpoint of this architecture."""
+        if isinstance(self.head, int) and self.head < 1:
+            raise UsageError(
+                "--head takes a number of classes from 1", hint="--head none drops it."
+            )
+        if target == "backbone" and self.head not in ("keep", "none"):
+            raise UsageError(
+                f"--head {self.head} conflicts with --layout backbone",
+                found="a backbone has no head",
+                hint="Leave out one of the two.",
+            )
+        if self.resolution is None:
+            return
+        if architecture.filter_resolution is None:
+            raise UsageError(
+                f"--resolution conflicts with the model: {architecture.name} has no filters",
+                expected="a model with global-local filters, such as tiny-gf or large-gf384",
+                hint="A plain model takes images of any size as it is: leave out --resolution.",
+            )
+        if self.resolution % STEP or not STEP <= self.resolution <= LARGEST:
+            raise UsageError(
+                f"--resolution {self.resolution} is not a side the network can halve five times",
+                expected=f"a multiple of {STEP} from {STEP} to {LARGEST}",
+            )
+
+
+@dataclass(frozen=True)
+class Part:
+    """One tensor of the result, described by what it is made of.
+
+    Parameters
+    ----------
+    key, name
+        The source's key, and the reference name.
+    source
+        The tensor in the source.
+    dtype, shape
+        Of the result.
+    rows
+        The rows taken of the first axis; None for all.
+    """
+
+    key: str
+    name: str
+    source: Tensor
+    dtype: DType
+    shape: Shape
+    rows: tuple[int, ...] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in the result."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def resized(self) -> bool:
+        """Whether it is a filter of another size than the source's."""
+        return self.rows is None and self.shape != self.source.shape
+
+    @property
+    def recast(self) -> bool:
+        """Whether the element type changes."""
+        return self.dtype != self.source.dtype
+
+    @property
+    def streams(self) -> bool:
+        """Whether it can be made piece by piece as the source is read."""
+        return self.rows is None and not self.resized
+
+    @property
+    def edited(self) -> bool:
+        """Whether its bytes are not the source's."""
+        return self.recast or not self.streams
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The result, tensor by tensor.
+
+    Parameters
+    ----------
+    target
+        Layout of the result.
+    parts
+        By key of the result, in the order of the computation.
+    architecture, num_classes
+        What the result is.
+    tokens
+        The edits that change something, in the order made: `224to384px`, `in1k-head`, `no-head`,
+        `backbone`, `float16`. They go into name and metadata.
+    notes
+        What was asked for and changes nothing, and what starts fresh.
+    """
+
+    target: Target
+    parts: Mapping[str, Part]
+    architecture: Architecture
+    num_classes: int | None
+    tokens: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> tuple[int, ...] | None:
+        """The rows taken of the classifier; None for all."""
+        return next((part.rows for part in self.parts.values() if part.rows is not None), None)
+
+    def described(self) -> dict[str, Described]:
+        """What headers need to know of the tensors."""
+        return dict(self.parts)
+
+    def by_source_key(self) -> dict[str, tuple[str, Part]]:
+        """Key in the result, and part, by the source's key."""
+        return {part.key: (key, part) for key, part in self.parts.items()}
+
+
+def plan(
+    identity: Identity, tensors: Mapping[str, Tensor], edits: Edits, target: Target = "reference"
+) -> Plan:
+    """How the result is made of a sound state dict.
+
+    `tensors` are the source's by its own keys. Raises UsageError for a combination that cannot be,
+    naming the part that conflicts.
+    """
+    origin = identity.architecture
+    if origin is None:
+        raise ValueError("only an identified state dict can be planned for")
+    edits.check(origin, target)
+    goal = Architecture(origin.width, edits.resolution) if edits.resolution else origin
+    rows = _rows(edits.head, identity.num_classes)
+    without_head = edits.head == "none" or target == "backbone"
+    num_classes = None if without_head else len(rows) if rows else identity.num_classes
+    keys = {name: key for key, name in identity.names.items()}
+    parts: dict[str, Part] = {}
+    for name, shape in goal.shapes(num_classes).items():
+        if target == "backbone" and name in FINAL_NORM:
+            continue
+        if name not in keys:
+            raise _no_final_norm(target)
+        source = tensors[keys[name]]
+        part = Part(
+            key=keys[name],
+            name=name,
+            source=source,
+            dtype=_dtype(name, source, shape, edits.dtype),
+            shape=shape,
+            rows=rows if name in CLASSIFIER else None,
+        )
+        parts[_key(name, target)] = part
+    tokens, notes = _tokens_and_notes(edits, identity, goal, target, parts)
+    return Plan(target, parts, goal, num_classes, tokens, notes)
+
+
+def _rows(head: str | int, found: int | None) -> tuple[int, ...] | None:
+    """The rows to take of a classifier with `found` of them; None for all."""
+    if head in ("keep", "none") or head == found:
+        return None
+    what = f"--head {head} cannot be had from this checkpoint"
+    has = "no classifier" if found is None else f"a classifier of {found} classes"
+    if head == "in1k" and found == labels.IN1K_CLASSES:
+        raise UsageError(
+            what,
+            expected=f"a head of {labels.IN21K_CLASSES} classes",
+            found=f"{has}: they are those of ImageNet-1k, or of another set of that size",
+            hint="Leave out --head.",
+        )
+    selectable = head in ("in1k", labels.IN1K_CLASSES)
+    if not selectable or found != labels.IN21K_CLASSES:
+        expected = (
+            f"a head of {labels.IN21K_CLASSES} classes, whose rows for ImageNet-1k are known"
+            if selectable
+            else f"a head of {head} classes"
+        )
+        raise UsageError(
+            what,
+            expected=expected,
+            found=has,
+            hint="Weights are never made up: to train a new classifier take --head none, or build "
+            "the model with create_model(..., num_classes=N).",
+        )
+    return labels.in1k_rows(labels.IN21K_CLASSES)
+
+
+def _dtype(name: str, source: Tensor, shape: Shape, precision: Precision | None) -> DType:
+    """Element type of a tensor in the result."""
+    if name.endswith(".complex_weight"):
+        # Filters stay in float32 at any precision, and interpolated values need it.
+        narrow = source.dtype.itemsize < 4 and shape != source.shape
+        return DTYPES["F32"] if precision is not None or narrow else source.dtype
+    if precision is None:
+        return source.dtype
+    return BY_TORCH_NAME[precision]
+
+
+def _key(name: str, target: Target) -> str:
+    layout: Layout = "official" if target == "backbone" else target
+    key = translate(name, "reference", layout)
+    if key is None:
+        raise ValueError(f"{name} has no name in the {layout} layout")
+    return key
+
+
+def _tokens_and_notes(
+    edits: Edits,
+    identity: Identity,
+    goal: Architecture,
+    target: Target,
+    parts: Mapping[str, Part],
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    tokens: list[str] = []
+    notes: list[str] = []
+    origin = identity.architecture
+    if origin is not None and edits.resolution is not None:
+        if goal == origin:
+            notes.append(f"--resolution: the filters are sized for {goal.resolution} already")
+        else:
+            tokens.append(f"{origin.resolution}to{goal.resolution}px")
+    if any(part.rows is not None for part in parts.values()):
+        tokens.append("in1k-head")
+    if target == "backbone":
+        tokens.append("backbone")
+        notes.append(
+            "a backbone for detection or segmentation: the final norm"
+            + ("" if identity.num_classes is None else " and the classifier")
+            + " left out; these start fresh there: norm0, norm1, norm2, norm3"
+        )
+    elif edits.head == "none":
+        if identity.num_classes is None:
+            notes.append("--head none: there is no classifier to leave out")
+        else:
+            tokens.append("no-head")
+    if edits.dtype is not None:
+        if any(part.recast for part in parts.values()):
+            tokens.append(edits.dtype)
+        else:
+            notes.append(f"--dtype: the tensors are {edits.dtype} already")
+    return tuple(tokens), tuple(notes)
+
+
+def _no_final_norm(target: Target) -> UsageError:
+    return UsageError(
+        f"--layout {target} conflicts with the checkpoint, which is a backbone",
+        expected="a final norm (head.norm), which only a classification checkpoint has",
+        found="none",
+        hint="Take --layout backbone.",
+    )

@@ -1,0 +1,86 @@
+"""The bytes of edited tensors, made when they are asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from hornet_convert.casting import SOURCES, Losses, cast, decode, encode
+from hornet_convert.checkpoint.reader import Checkpoint
+from hornet_convert.edits import Part
+from hornet_convert.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def check_types(parts: list[Part]) -> None:
+    """Raise UsageError for element types whose values are not computed with."""
+    strange = {part.source.dtype for part in parts if part.recast or part.resized}
+    for dtype in strange:
+        if dtype.code not in SOURCES:
+            raise UsageError(
+                f"values of type {dtype.torch} are not converted",
+                expected="float64, float32, float16 or bfloat16 in the checkpoint",
+                hint="Leave out --dtype and --resolution: the tensors can be copied as they are.",
+            )
+
+
+def produce(checkpoint: Checkpoint, part: Part, losses: Losses) -> NDArray[np.uint8]:
+    """The dense little-endian bytes of one tensor of the result, read from the source anew."""
+    if part.rows is not None:
+        data = _selected(checkpoint, part, part.rows)
+    else:
+        data = checkpoint.read(part.source)
+    if part.resized:
+        values = decode(data.data, part.source.dtype).reshape(part.source.shape)
+        resized = resize_filter(values, (part.shape[1], part.shape[2]))
+        return encode(resized, part.dtype).reshape(-1).view("u1")
+    return cast(data.data, part.source.dtype, part.dtype, losses) if part.recast else data
+
+
+def _selected(checkpoint: Checkpoint, part: Part, rows: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Rows of the first axis, each read by itself: a large head is never held as a whole."""
+    import numpy as np
+
+    source = part.source
+    step = source.strides[0]
+    views = (
+        replace(
+            source,
+            shape=source.shape[1:],
+            strides=source.strides[1:],
+            first=source.first + row * step,
+        )
+        for row in rows
+    )
+    return np.concatenate([checkpoint.read(view) for view in views])
+
+
+def resize_filter(weight: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float64]:
+    """A filter (C, h, w, 2) resized bilinearly, corners on corners, to (C, *size, 2).
+
+    In float64, real and imaginary parts apart, as the authors' model does it in float32 when its
+    map has another size.
+    """
+    import numpy as np
+
+    rows = _interpolation(weight.shape[1], size[0])
+    columns = _interpolation(weight.shape[2], size[1])
+    tall = np.tensordot(rows, weight.astype(np.float64), (1, 1))  # (H, C, w, 2)
+    return np.ascontiguousarray(np.tensordot(columns, tall, (1, 2)).transpose(2, 1, 0, 3))
+
+
+def _interpolation(old: int, new: int) -> NDArray[np.float64]:
+    """The matrix (new, old) that interpolates linearly between values on an even grid."""
+    import numpy as np
+
+    position = np.arange(new) * ((old - 1) / max(new - 1, 1))
+    below = np.minimum(position.astype(np.int64), old - 1)
+    above = np.minimum(below + 1, old - 1)
+    share = position - below
+    matrix = np.zeros((new, old))
+    matrix[np.arange(new), below] += 1 - share
+    matrix[np.arange(new), above] += share
+    return matrix
