@@ -1,0 +1,163 @@
+"""Top-1 and Top-5 of a model on labelled images, alone or shared between processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from hornet_convert import labels
+from hornet_convert.errors import HornetConvertError, UsageError
+from hornet_convert.evaluation import Tally
+from hornet_convert.images.files import ImageRefusedError
+from hornet_convert.images.samples import Dataset, Sample, Skipped
+from hornet_convert.model.hornet import HorNet
+from hornet_convert.model.images import quiet_pillow, require_pillow
+from hornet_convert.model.inference import Classify, choose_device, classifier, default_workers
+from hornet_convert.model.preprocess import batches
+from hornet_convert.model.processes import Processes
+
+BATCH = 32
+SHOWN = 3
+
+Progress = Callable[[Tally, int], None]
+"""Called with this process's tally so far, and how many images it has in all."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What all processes found together: the tally, the images that could not be read, the time."""
+
+    tally: Tally
+    refused: tuple[Skipped, ...]
+    seconds: float
+
+
+def evaluate(
+    model: HorNet,
+    dataset: Dataset,
+    *,
+    batch: int = BATCH,
+    workers: int | None = None,
+    device: torch.device | None = None,
+    resolution: int | None = None,
+    processes: Processes | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Classify every image of a dataset once, and count the right answers.
+
+    A 21k head is judged by its 1000 rows that stand for ImageNet-1k. Images that cannot be read are
+    left out and listed. With several processes, each takes its share, and all get the whole result.
+
+    Parameters
+    ----------
+    model
+        With a classifier; it is moved to `device`.
+    dataset
+        The labelled images, of the model's number of classes.
+    batch, workers
+        Images per forward pass; threads that read them; both per process.
+    device
+        A GPU if there is one, else the CPU.
+    resolution
+        Pixels per side the model sees; by default what it is made for.
+    processes
+        Those that share the work; None to do it alone.
+    progress
+        Told how far this process is.
+
+    Raises
+    ------
+    UsageError
+        There is no Pillow, no classifier, the labels are not those of the model's classes, or the
+        processes do not have the same images.
+    ImageRefusedError
+        None of the images can be read.
+    CheckFailedError
+        The model's outputs are not finite.
+    """
+    require_pillow()
+    processes = processes or Processes()
+    classify = classifier(model, device or choose_device(None, processes.local_rank))
+    rows = labels.in1k_rows(model.num_classes or 0)
+    if dataset.num_classes != (model.num_classes if rows is None else len(rows)):
+        raise UsageError(
+            "the images are labelled for another model",
+            expected=f"labels for one with {model.num_classes} classes",
+            found=f"labels among {dataset.num_classes} classes",
+            hint="Read the dataset with the model's number of classes.",
+        )
+    _require_the_same_images(dataset, processes)
+    own = dataset.samples[processes.rank :: processes.count]
+    start = time.monotonic()
+    with quiet_pillow():
+        tally, refused = _count(
+            own,
+            classify,
+            None if rows is None or len(rows) == model.num_classes else torch.tensor(rows),
+            resolution or model.architecture.resolution,
+            batch,
+            default_workers() if workers is None else workers,
+            progress or (lambda tally, total: None),
+        )
+    skipped = [[dataset.shown(own[index].path), _reason(error)] for index, error in refused]
+    found = processes.gather([tally.images, tally.top1, tally.top5, tally.refused, skipped])
+    total = sum((Tally(*each[:4]) for each in found), Tally())
+    together = sorted((Skipped(*row) for each in found for row in each[4]), key=lambda s: s.where)
+    if not total.images:
+        raise ImageRefusedError(
+            "none of the images can be read",
+            where=dataset.shown(str(dataset.source)),
+            found="; ".join(f"{s.where}: {s.reason}" for s in together[:SHOWN]),
+            hint="They may be damaged: get them again.",
+        )
+    return Result(total, tuple(together), time.monotonic() - start)
+
+
+def _count(
+    samples: Sequence[Sample],
+    classify: Classify,
+    rows: Tensor | None,
+    resolution: int,
+    batch: int,
+    workers: int,
+    progress: Progress,
+) -> tuple[Tally, list[tuple[int, HornetConvertError]]]:
+    """The tally of the samples, and the places of those that could not be read."""
+    tally = Tally()
+    refused: list[tuple[int, HornetConvertError]] = []
+    targets = torch.tensor([sample.label for sample in samples])
+    for part in batches([sample.path for sample in samples], resolution, batch, workers):
+        refused += part.refused
+        tally = replace(tally, refused=len(refused))
+        if part.pixels is not None:
+            logits = classify(part.pixels)
+            tally += judge(logits if rows is None else logits[:, rows], targets[[*part.indices]])
+        progress(tally, len(samples))
+    return tally, refused
+
+
+def judge(logits: Tensor, targets: Tensor) -> Tally:
+    """How many of the logits (N, classes) have the target (N,) first, and among the first five."""
+    best = logits.topk(min(5, logits.shape[1])).indices
+    hits = best == targets.to(best.device)[:, None]
+    return Tally(len(targets), int(hits[:, 0].sum()), int(hits.sum()))
+
+
+def _require_the_same_images(dataset: Dataset, processes: Processes) -> None:
+    digests = processes.gather(dataset.digest())
+    if len(set(digests)) > 1:
+        different = [str(rank) for rank, digest in enumerate(digests) if digest != digests[0]]
+        raise UsageError(
+            "the processes do not have the same images",
+            expected="the same folder, or a copy of it, for all of them",
+            found=f"other files or labels in process {', '.join(different)} than in process 0",
+            hint="Give every process the same images.",
+        )
+
+
+def _reason(error: HornetConvertError) -> str:
+    return error.what if error.found is None else f"{error.what}: {error.found}"
