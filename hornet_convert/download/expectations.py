@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hornet_convert import zoo
 from hornet_convert.download.errors import ChecksumMismatchError
 from hornet_convert.download.index import Listed
-from hornet_convert.download.sources import Source
+from hornet_convert.download.sources import Source, without_credentials
 from hornet_convert.download.trust import Pin
 
 INDEX = "the mirror's index"
@@ -51,6 +51,11 @@ class Wanted:
     size: int | None = None
     expectations: tuple[Expectation, ...] = ()
     note: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """The URL as it may be shown and recorded."""
+        return without_credentials(self.url)
 
     def violated_by(self, sha256: str) -> Expectation | None:
         """The first expectation that a file with this SHA-256 does not meet."""
@@ -95,7 +100,7 @@ def mismatch(
     """The error for a file that is not the expected one."""
     return ChecksumMismatchError(
         "this is not the expected file",
-        url=url,
+        url=without_credentials(url),
         size=size,
         expected_digest=expected.digest,
         origin=expected.origin,

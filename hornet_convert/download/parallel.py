@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from hornet_convert.download.result import Fetched
 from hornet_convert.errors import HornetConvertError
 from hornet_convert.zoo import Published
 
-GRACE_SECONDS = 3.0
+GRACE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ def fetch_many(
     *,
     jobs: int = 2,
     cancel: threading.Event,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Yield the outcome of every model as it comes, while the next ones are being fetched.
 
     Parameters
@@ -78,5 +79,6 @@ def fetch_many(
             yield outcome
     finally:
         cancel.set()
+        until = time.monotonic() + GRACE_SECONDS
         for thread in threads:
-            thread.join(GRACE_SECONDS)
+            thread.join(max(0.0, until - time.monotonic()))

@@ -73,7 +73,7 @@ def into_cache(
             model=request.model.name,
             source=source.name,
             location=source.location,
-            url=want.url,
+            url=want.shown,
             file=want.file,
             size=part.size,
             sha256=sha256,
@@ -138,8 +138,10 @@ def _part(slot: Slot, alone: bool) -> Iterator[PartFile]:
     with contextlib.suppress(OSError):
         slot.part.rename(own)
         slot.part_sidecar.rename(sidecar)
-    with PartFile(own, sidecar) as part:
-        yield part
-    with contextlib.suppress(OSError):
-        sidecar.rename(slot.part_sidecar)
-        own.rename(slot.part)
+    try:
+        with PartFile(own, sidecar) as part:
+            yield part
+    finally:
+        with contextlib.suppress(OSError):
+            sidecar.rename(slot.part_sidecar)
+            own.rename(slot.part)

@@ -76,7 +76,7 @@ class Request:
             model=self.model,
             path=path,
             source=source,
-            url=want.url,
+            url=want.shown,
             sha256=sha256,
             size=size,
             expected=next(iter(want.expectations), None),

@@ -12,7 +12,7 @@ from hornet_convert.download.disk import disk_errors
 from hornet_convert.download.expectations import CACHE, Expectation, Wanted, mismatch, wanted
 from hornet_convert.download.index import MAX_INDEX_BYTES, listed_file
 from hornet_convert.download.result import Fetched, Request, UnusableError
-from hornet_convert.download.sources import INDEX_NAME, Source
+from hornet_convert.download.sources import INDEX_NAME, Source, without_credentials
 from hornet_convert.errors import MalformedError
 
 
@@ -20,7 +20,7 @@ def wanted_from(request: Request, source: Source, index: bytes | None) -> Wanted
     """What to ask a source for, given the text of its index if it is a mirror that has one."""
     listed = None
     if index is not None:
-        where = source.url_of(INDEX_NAME)
+        where = without_credentials(source.url_of(INDEX_NAME))
         if len(index) > MAX_INDEX_BYTES:
             expected = f"at most {MAX_INDEX_BYTES} bytes"
             raise MalformedError("the mirror's index is too long", where=where, expected=expected)

@@ -11,6 +11,7 @@ from hornet_convert.download.body import DECODERS, Reader
 from hornet_convert.download.edges import Edges, Phase
 from hornet_convert.download.http import FaultError, Policy, opened
 from hornet_convert.download.partfile import Origin, PartFile
+from hornet_convert.download.sources import without_credentials
 from hornet_convert.errors import printable
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ class Asked:
     url: str
     size: int | None
     known: bool
+
+    @property
+    def recorded(self) -> str:
+        """The URL as it may stand on the disk."""
+        return without_credentials(self.url)
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ def transfer(
     the part file.
     """
     task = _Transfer(session, asked, part, edges, report)
-    high = part.continue_from(asked.url, asked.size, task.hashed)
+    high = part.continue_from(asked.recorded, asked.size, task.hashed)
     policy, tries = Policy(edges, asked.url), 0
     while not task.is_complete():
         tries += 1
@@ -172,7 +178,7 @@ class _Transfer:
     def _start_over(self, body: Body) -> None:
         # Offsets in a decoded body mean nothing to the server: without an origin the part file is
         # never continued.
-        origin = Origin(self.asked.url, body.validator, self.asked.size or body.total)
+        origin = Origin(self.asked.recorded, body.validator, self.asked.size or body.total)
         self.part.restart(None if body.encoded else origin)
 
     def _receive(self, body: Body, reader: Reader) -> None:

@@ -140,6 +140,13 @@ class FaultServer:
         for thread in [self._accepting, *self._threads]:
             thread.join(5)
 
+    def restart(self) -> None:
+        """Let running answers end, forget what was asked, begin with the first answer again."""
+        for thread in self._threads:
+            thread.join(5)
+        self.requests.clear()
+        self.sent = self._turn = 0
+
     @property
     def url(self) -> str:
         """Base URL."""
@@ -187,6 +194,9 @@ def _requests(connection: socket.socket) -> Iterator[Asked]:
         if not data:
             return
         text += data
+        if text.startswith(b"\x16\x03"):  # TLS, to a server that speaks none
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            return
     first, *lines = text.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
     pairs = (line.partition(":") for line in lines)
     yield Asked(first.split(" ")[1], {name.lower(): value.strip() for name, _, value in pairs})

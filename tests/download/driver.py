@@ -1,0 +1,60 @@
+"""One fetch in a process of its own: `python -m tests.download.driver CACHE OPTIONS SOURCE...`.
+
+OPTIONS is a JSON object: `fsize` a limit on the size of files, `locks` whether locks work, `uid` a
+user to become. Each SOURCE is `name=address`. Prints the result as JSON, exits as the command line
+would.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import filelock
+
+import hornet_convert.download.remote
+from hornet_convert.download.sources import Source, SourceName
+from hornet_convert.errors import EXIT_INTERRUPTED, HornetConvertError
+from tests.download.setting import LIMITS, Watcher, get
+
+PATIENCE = replace(LIMITS, max_bytes=1 << 40)
+
+# A user that the process becomes later may not be able to read the libraries.
+EARLY = (filelock, hornet_convert.download.remote)
+
+
+def main(cache: str, options: str, *addresses: str) -> int:
+    """Fetch, print, and return the exit code."""
+    how = json.loads(options)
+    if "fsize" in how:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (how["fsize"], how["fsize"]))
+    if not how.get("locks", True):
+        import fcntl
+
+        # What a file system without locks does: say yes to everyone.
+        fcntl.flock = lambda descriptor, operation: None
+    if "uid" in how:
+        os.setuid(how["uid"])
+    sources = [_source(*text.split("=", 1)) for text in addresses]
+    try:
+        got = get(Path(cache), sources, Watcher(PATIENCE), force=how.get("force", False))
+    except HornetConvertError as error:
+        print(json.dumps({"error": str(error)}))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    print(json.dumps({"path": str(got.path), "sha256": got.sha256, "from_cache": got.from_cache}))
+    return 0
+
+
+def _source(name: str, address: str) -> Source:
+    return Source(cast(SourceName, name), address)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

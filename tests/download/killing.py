@@ -1,0 +1,76 @@
+"""kill -9 in the middle of a download, and the run after it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.download.fault_server import ETAG, Answer, Exchange, FaultServer
+from tests.download.setting import MODEL, finished, unfinished
+
+ROOT = Path(__file__).parents[2]
+BODY = b"PK\x03\x04" + random.Random(9).randbytes(3_000_000)
+SHA256 = hashlib.sha256(BODY).hexdigest()
+ENTRY = {"model": MODEL.name, "file": "tiny.pth", "size": len(BODY), "sha256": SHA256}
+
+
+def _throttled(exchange: Exchange) -> None:
+    """The file or a range of it, at some ten megabytes per second."""
+    start = exchange.asked.offset or 0
+    lines = [f"Content-Length: {len(BODY) - start}", f"ETag: {ETAG}"]
+    if start:
+        lines.append(f"Content-Range: bytes {start}-{len(BODY) - 1}/{len(BODY)}")
+    exchange.head("206 Partial Content" if start else "200 OK", *lines)
+    for at in range(start, len(BODY), 30_000):
+        exchange.body(BODY[at : at + 30_000])
+        time.sleep(0.003)
+
+
+def _index(exchange: Exchange) -> None:
+    exchange.whole(json.dumps([ENTRY]).encode())
+
+
+def _missing(exchange: Exchange) -> None:
+    exchange.whole(b"", status="404 Not Found")
+
+
+def killed_and_rerun(seed: int, cache: Path) -> str:
+    """Kill a fetch at a random moment and fetch again; returns a line that says what happened.
+
+    The moment is drawn over the whole transfer, and as often around its end, where the file is
+    synced and renamed. AssertionError if anything is not as it has to be.
+    """
+    draw = random.Random(seed)
+    known = draw.random() < 0.5
+    moment = draw.randrange(len(BODY)) if draw.random() < 0.6 else len(BODY)
+    pause = draw.uniform(0.0, 0.03)
+    index: Answer = _index if known else _missing
+    with FaultServer([_throttled], {"/index.json": index}) as server:
+        asked = f"mirror={server.url}" if known else f"official={server.url}/f"
+        command = [sys.executable, "-m", "tests.download.driver", str(cache), "{}", asked]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 30
+        while server.sent < moment and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.0005)
+        time.sleep(pause)
+        process.kill()
+        process.wait()
+        for path in finished(cache):
+            assert BODY == path.read_bytes(), "a wrong file under a final name"
+        part = unfinished(cache) or b""
+        assert part == BODY[: len(part)], "a part file that is no part of the file"
+        missing = 0 if finished(cache) else len(BODY) - len(part)
+        server.restart()
+        again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert 0 == again.returncode, again.stdout + again.stderr
+        assert SHA256 == json.loads(again.stdout)["sha256"]
+        assert server.sent <= missing, f"{server.sent} bytes sent, {missing} missing"
+    (path,) = finished(cache)
+    assert BODY == path.read_bytes()
+    assert None is unfinished(cache)
+    return f"killed with {len(BODY) - missing} bytes there, {server.sent} fetched afterwards"

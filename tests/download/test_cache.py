@@ -1,0 +1,143 @@
+"""The cache as a folder: where it is, what it holds, what clearing leaves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from hornet_convert import zoo
+from hornet_convert.download.cache import Cache, Usage
+from hornet_convert.download.errors import NoSourceError
+from hornet_convert.download.sources import Source
+from hornet_convert.download.trust import TrustRecord
+from hornet_convert.errors import DiskError
+from tests.download.behaviours import FLIPPED, HALF, cut
+from tests.download.fault_server import FaultServer
+from tests.download.setting import BODY, MODEL, SHA256, get, good, pages, source
+
+N = len(BODY)
+
+
+def filled(folder: Path) -> tuple[Path, Path]:
+    """A cache with one file and one unfinished download; their paths."""
+    with FaultServer([good], pages("digits")) as server:
+        path = get(folder, [source(server, "digits")]).path
+        server.answers = [cut(HALF)]
+        with pytest.raises(NoSourceError):
+            get(folder, [source(server, "nothing")])
+    (part,) = folder.rglob(".part")
+    return path, part
+
+
+def test_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named, else from the environment, else the user's cache folder, with the record apart."""
+    monkeypatch.setenv("HORNET_CONVERT_CACHE", str(tmp_path / "env"))
+    assert tmp_path / "own" == Cache.at(tmp_path / "own").folder
+    assert tmp_path / "env" == Cache.at().folder
+    assert tmp_path / "env/trust.json" == Cache.at().trust_path
+    monkeypatch.setenv("HORNET_CONVERT_CACHE", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "c"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "d"))
+    cache = Cache.at()
+    assert cache.folder.name == "hornet-convert"
+    assert cache.folder not in cache.trust_path.parents
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_an_empty_cache(tmp_path: Path) -> None:
+    """Nothing in it, nothing made, nothing to clear."""
+    cache = Cache(tmp_path / "none")
+    nothing = Usage(0, 0, 0, 0)
+    assert (nothing, nothing) == (cache.usage(), cache.clear())
+    assert ([], []) == (cache.entries(), list(cache.verify()))
+    assert not cache.folder.exists()
+
+
+def test_what_it_holds(tmp_path: Path) -> None:
+    """Files with what is recorded about them, and unfinished downloads, in bytes."""
+    path, _ = filled(tmp_path)
+    cache = Cache(tmp_path)
+    assert Usage(1, N, 1, HALF) == cache.usage()
+    ((entry, where),) = cache.entries()
+    assert path == where
+    assert (MODEL.name, "mirror", SHA256, N) == (
+        entry.model,
+        entry.source,
+        entry.sha256,
+        entry.size,
+    )
+    assert (SHA256[:8], "the published file name") == (entry.expected, entry.origin)
+    assert [] == cache.entries("small")
+    assert [(entry, path)] == cache.entries("tiny")
+
+
+def test_verifying(tmp_path: Path) -> None:
+    """Every file is read again; what is wrong is said with both digests, and left there."""
+    path, _ = filled(tmp_path)
+    cache = Cache(tmp_path)
+    assert [None] == [problem for _, _, problem in cache.verify()]
+    path.write_bytes(FLIPPED)
+    ((_, _, problem),) = cache.verify()
+    assert problem is not None
+    assert SHA256 in problem
+    assert FLIPPED == path.read_bytes()
+
+
+def test_clearing(tmp_path: Path) -> None:
+    """Everything of one model, or of all; the trust record and what others put there stay."""
+    filled(tmp_path)
+    cache = Cache(tmp_path)
+    record = TrustRecord(cache.trust_path)
+    record.record("tiny", Source("official", "x"), sha256=SHA256, size=N, fingerprint=None)
+    foreign = [tmp_path / "tiny/mine.txt", tmp_path / "notes/mirror-12345678x/file"]
+    for path in foreign:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"precious")
+    assert Usage(0, 0, 0, 0) == cache.clear("small")
+    assert Usage(1, N, 1, HALF) == cache.clear("tiny")
+    assert Usage(0, 0, 0, 0) == cache.usage()
+    assert [b"precious"] * 2 == [path.read_bytes() for path in foreign]
+    assert 1 == len(record.pins())
+
+
+def test_clearing_does_not_follow_links(tmp_path: Path) -> None:
+    """A link that looks like a slot is left alone, and so is what it points to."""
+    target = tmp_path / "elsewhere"
+    target.mkdir()
+    (target / "precious").write_bytes(b"x")
+    (tmp_path / "cache/tiny").mkdir(parents=True)
+    (tmp_path / "cache/tiny/mirror-12345678").symlink_to(target)
+    Cache(tmp_path / "cache").clear()
+    assert (target / "precious").exists()
+
+
+def test_clearing_leaves_what_is_being_fetched(tmp_path: Path) -> None:
+    """A slot that another process holds stays as it is."""
+    path, part = filled(tmp_path)
+    with FileLock(part.parent / ".lock"):
+        assert Usage(1, N, 0, 0) == Cache(tmp_path).clear()
+    assert part.exists()
+    assert not path.exists()
+
+
+def test_a_cache_that_is_a_file(tmp_path: Path) -> None:
+    """5 on use."""
+    (tmp_path / "file").write_bytes(b"")
+    with FaultServer([good], pages("digits")) as server, pytest.raises(DiskError):
+        get(tmp_path / "file", [source(server, "digits")])
+
+
+def test_every_source_has_a_place_of_its_own() -> None:
+    """No two of all the published sources, and no two mirrors, share a slot."""
+    from hornet_convert.download.sources import sources_for
+
+    cache = Cache(Path("/nowhere"))
+    folders = [
+        cache.slot(model.name, source).folder
+        for model in zoo.MODELS
+        for mirror in ("http://h/a", "http://h/b", "/a")
+        for source in sources_for(model, mirror=mirror)[: 1 if mirror != "/a" else None]
+    ]
+    assert len(folders) == len(set(folders)) == 9 * (2 + 4)
