@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from hornet_convert import zoo
 from hornet_convert.architecture import LAYER_SCALE_INIT
@@ -89,11 +89,11 @@ def shapes_and_dtypes(identity: Identity, tensors: Mapping[str, Tensor]) -> Chec
 def values(
     identity: Identity,
     seen: Mapping[str, ValueCheck],
-    layer_scales: Callable[[str], tuple[float, float] | None],
+    untrained: Sequence[str],
 ) -> Check:
     """Judge the values: finite, not all zero, layer scales no longer as initialised.
 
-    `seen` is by source key; `layer_scales` gives the smallest and largest value of a tensor.
+    `seen` is by source key; `untrained` are what `untrained_layer_scales` gives.
     """
     if not seen:
         return not_checked("values", "there are no tensors of a HorNet")
@@ -101,17 +101,12 @@ def values(
     infinite = [name.get(key, key) for key, value in seen.items() if not value.finite]
     zero = [name.get(key, key) for key, value in seen.items() if value.zero]
     zero_weights = [key for key in zero if not key.endswith(".bias")]
-    initial = [
-        name[key]
-        for key in name
-        if name[key].endswith((".gamma1", ".gamma2")) and _is_initial(layer_scales(key))
-    ]
     problems = [
         f"{len(bad)} {what}: {by_block(bad)}"
         for what, bad in (
             ("with NaN or infinity", infinite),
             ("all zero", zero_weights),
-            (f"layer scales still at their initial {LAYER_SCALE_INIT:g} (not trained)", initial),
+            (f"layer scales still at their initial {LAYER_SCALE_INIT:g} (not trained)", untrained),
         )
         if bad
     ]
@@ -122,6 +117,20 @@ def values(
     return passed(
         "values", f"{len(seen)} tensors finite, none all zero, layer scales trained{also}"
     )
+
+
+def untrained_layer_scales(
+    identity: Identity, bounds: Callable[[str], tuple[float, float] | None]
+) -> list[str]:
+    """Reference names of the layer scales that still have their initial value.
+
+    `bounds` gives the smallest and largest value of a tensor by source key.
+    """
+    return [
+        name
+        for key, name in identity.names.items()
+        if name.endswith((".gamma1", ".gamma2")) and _is_initial(bounds(key))
+    ]
 
 
 def _is_initial(bounds: tuple[float, float] | None) -> bool:

@@ -8,35 +8,36 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hornet_convert.layouts import Layout
 from hornet_convert.publish import publish_bytes
 from hornet_convert.report import Report
 from hornet_convert.verify import Subject
 
 
-def write_provenance(report: Report, layout: Layout, subject: Subject) -> None:
+def write_provenance(report: Report, subject: Subject) -> None:
     """Write `<name of the result>.json` beside the result named by `report.output`."""
     output = Path(report.output or "")
-    record = provenance(report, layout, subject)
+    record = provenance(report, subject)
     publish_bytes(json.dumps(record, indent=2).encode() + b"\n", output.with_suffix(".json"))
 
 
-def provenance(report: Report, layout: Layout, subject: Subject) -> dict[str, Any]:
+def provenance(report: Report, subject: Subject) -> dict[str, Any]:
     """The record as a JSON object."""
     result = report.to_json()
     return {
         "file": Path(report.output or "").name,
         "sha256": report.output_sha256,
-        "model": report.model,
-        "layout": layout,
-        "num_classes": report.num_classes,
-        "fingerprint": report.fingerprint,
+        **(report.conversion or {}),
+        "verdict": result["verdict"],
+        "reference": result["reference"],
         "source": {
             "file": subject.checkpoint.path.name,
             "sha256": report.sha256,
             "size": subject.checkpoint.size,
             "container": report.container,
+            "model": report.model,
             "layout": report.layout,
+            "num_classes": report.num_classes,
+            "fingerprint": report.fingerprint,
             "wrapper": list(subject.state.wrapper),
             "prefix": subject.state.prefix,
             "ema": report.ema,

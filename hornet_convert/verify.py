@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from hornet_convert import checks, digest_checks, zoo
+from hornet_convert import checks, digest_checks, generations, zoo
 from hornet_convert.architecture import Architecture
 from hornet_convert.checkpoint.reader import Checkpoint, open_checkpoint
 from hornet_convert.checkpoint.state_dict import StateDict, select_state_dict
@@ -23,6 +24,7 @@ Progress = Callable[[str, int, int], None]
 """Called with (what is being done, bytes done, bytes in all)."""
 
 
+LONGEST_LAYER_SCALE = 1 << 16
 NO_FORWARD = "--no-forward was given"
 UNSOUND = "the keys and shapes are not those of a model"
 
@@ -54,9 +56,16 @@ class Subject:
             {official[key]: seen.digests[key] for key in official},
         )
 
-    def layer_scale_bounds(self, key: str) -> tuple[float, float] | None:
-        """Smallest and largest value of a small floating-point tensor."""
+    @cached_property
+    def untrained(self) -> list[str]:
+        """Reference names of the layer scales that still have their initial value."""
+        return checks.untrained_layer_scales(self.identity, self._bounds)
+
+    def _bounds(self, key: str) -> tuple[float, float] | None:
+        """Smallest and largest value of a tensor, if it can be a layer scale."""
         tensor = self.state.tensors[key]
+        if len(tensor.shape) != 1 or tensor.numel > LONGEST_LAYER_SCALE:
+            return None
         values = as_floats(tensor.dtype, self.checkpoint.read(tensor).data)
         if values is None or values.size == 0:
             return None
@@ -185,7 +194,7 @@ def static_checks(
         checks.model(identity, subject.asked),
         checks.keys(identity),
         checks.shapes_and_dtypes(identity, state.tensors),
-        checks.values(identity, seen.values, subject.layer_scale_bounds),
+        checks.values(identity, seen.values, subject.untrained),
         checks.parameters(identity, state.tensors),
         checks.recorded_fingerprint(digest, recorded),
     ]
@@ -205,7 +214,15 @@ def describe(
     references: Sequence[Reference] = (),
 ) -> Report:
     """The report of a subject and its checks, with the notes a reader should have."""
-    identity = subject.identity
+    identity, named = (
+        subject.identity,
+        digest_checks.reference_by_name(subject.checkpoint.path.name),
+    )
+    shapes = {key: tensor.shape for key, tensor in subject.state.tensors.items()}
+    findings = generations.recognise(
+        identity, shapes, subject.untrained, seen.sha256, None if named is None else named.digits
+    )
+    explained, sentences = generations.explain(rows, findings)
     return Report(
         path=str(subject.checkpoint.path),
         model=identity.name,
@@ -214,11 +231,27 @@ def describe(
         num_classes=identity.num_classes,
         sha256=seen.sha256,
         fingerprint=digest,
-        checks=tuple(rows),
+        checks=tuple(explained),
         references=_known(subject, references),
-        notes=tuple(_notes(subject, seen.sha256)),
+        notes=(*sentences, *_other_weights(identity, digest, references), *_notes(subject)),
         ema=_ema(subject.state),
     )
+
+
+def _other_weights(
+    identity: Identity, digest: str | None, references: Sequence[Reference]
+) -> list[str]:
+    """That other weights of the model are known, where none that is known are these."""
+    known = [
+        reference
+        for reference in references
+        if reference.model == identity.name
+        and reference.kind == "fingerprint"
+        and not reference.binding
+    ]
+    if digest is None or any(reference.accepts(None, digest) for reference in known):
+        return []
+    return [f"{r.origin} knows other weights of {r.model}: fingerprint {r.digits}" for r in known]
 
 
 def _ema(state: StateDict) -> str | None:
@@ -227,7 +260,7 @@ def _ema(state: StateDict) -> str | None:
     return "present, not taken" if state.ema_wrapper is not None else None
 
 
-def _notes(subject: Subject, sha256: str) -> list[str]:
+def _notes(subject: Subject) -> list[str]:
     state = subject.state
     notes = []
     if state.wrapper:
@@ -239,11 +272,6 @@ def _notes(subject: Subject, sha256: str) -> list[str]:
         taken = "were taken" if state.is_ema else "were not taken; --ema takes them"
         notes.append(f"averaged weights (EMA) lie under {where!r} and {taken}")
     notes += [f"dropped: {line}" for line in state.dropped]
-    row = zoo.with_hash(sha256)
-    if row is not None:
-        model, current = row
-        which = "the published file" if current else "a superseded publication of 2022-09-09"
-        notes.append(f"the SHA-256 begins like {which} of {model.name}")
     published = subject.identity.published
     if published is not None:
         notes += list(published.errata)

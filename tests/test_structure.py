@@ -23,7 +23,7 @@ LAYERS = (
     ("checks", "digest_checks", "generations", "edits", "produce"),
     ("model", "download"),
     ("verify",),
-    ("provenance", "references"),
+    ("provenance", "references", "proof", "writing", "readback"),
     ("convert",),
     ("fetch",),
     ("pretrained",),
