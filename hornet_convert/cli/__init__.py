@@ -10,10 +10,12 @@ import click
 
 from hornet_convert.cli.cache import cache
 from hornet_convert.cli.convert import convert
+from hornet_convert.cli.eval import evaluate
 from hornet_convert.cli.fetch import fetch
 from hornet_convert.cli.inspect import inspect
 from hornet_convert.cli.list import list_models
 from hornet_convert.cli.pins import pins
+from hornet_convert.cli.predict import predict
 from hornet_convert.cli.validate import validate
 from hornet_convert.cli.verify import verify
 from hornet_convert.errors import (
@@ -46,7 +48,18 @@ def cli() -> None:
     """
 
 
-for command in (list_models, fetch, convert, verify, validate, inspect, cache, pins):
+for command in (
+    list_models,
+    fetch,
+    convert,
+    verify,
+    validate,
+    inspect,
+    predict,
+    evaluate,
+    cache,
+    pins,
+):
     cli.add_command(command)
 
 

@@ -43,17 +43,23 @@ def default_workers() -> int:
     return min(8, os.cpu_count() or 1)
 
 
+def require_classifier(model: HorNet) -> int:
+    """How many classes the model tells apart; raises UsageError if it has no classifier."""
+    if model.num_classes is None:
+        raise UsageError(
+            "the model has no classifier, so it can name no class",
+            hint="Use a checkpoint with a head.",
+        )
+    return model.num_classes
+
+
 def classifier(model: HorNet, device: torch.device) -> Classify:
     """The model, moved to the device, as a function from pixels to logits.
 
     It raises CheckFailedError if logits are not finite, UsageError if a batch does not fit into the
     device's memory. Raises UsageError if the model has no classifier.
     """
-    if model.num_classes is None:
-        raise UsageError(
-            "the model has no classifier, so it can name no class",
-            hint="Use a checkpoint with a head.",
-        )
+    require_classifier(model)
     model.to(device)
     dtype = next(model.parameters()).dtype  # of the stem, where the pixels go first
 
