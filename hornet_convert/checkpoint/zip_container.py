@@ -35,7 +35,7 @@ def read_zip(file: io.FileIO, size: int) -> Contents:
     entries = read_directory(file, size)
     root = _root(entries)
     _check_version(file, entries, root)
-    meaning = _ZipMeaning(size, entries, root, _is_big_endian(file, entries, root))
+    meaning = ZipMeaning(size, entries, root, _is_big_endian(file, entries, root))
     data = _checked(file, entries[f"{root}/data.pkl"], MAX_STRING)
     end = scan(data, 0, size)
     if end != len(data):
@@ -46,7 +46,7 @@ def read_zip(file: io.FileIO, size: int) -> Contents:
     return Contents(machine.run(), machine.globals_used, _record(file, entries, root))
 
 
-class _ZipMeaning(TorchMeaning):
+class ZipMeaning(TorchMeaning):
     """Persistent ids ('storage', type, key, location, elements) looked up among the entries."""
 
     def __init__(self, size: int, entries: dict[str, Entry], root: str, big_endian: bool) -> None:
@@ -57,6 +57,7 @@ class _ZipMeaning(TorchMeaning):
         self.views: dict[str, tuple[tuple[str, int], StorageView]] = {}
 
     def persistent(self, pid: object) -> object:
+        """The storage that a persistent id names. Raises MalformedError for anything else."""
         if not isinstance(pid, tuple) or len(pid) != 5 or pid[0] not in ("storage", b"storage"):
             raise MalformedError("an unknown kind of stored object", found=describe(pid))
         _, kind, key, location, numel = pid
