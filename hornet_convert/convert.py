@@ -1,4 +1,4 @@
-"""`convert`: from any checkpoint file to one safetensors file, proven before it gets its name."""
+"""`convert`: from any checkpoint file to one new file, proven before it gets its name."""
 
 from __future__ import annotations
 
@@ -10,32 +10,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hornet_convert import zoo
-from hornet_convert.checkpoint.reader import Checkpoint, open_checkpoint
+from hornet_convert import result_name, zoo
+from hornet_convert.checkpoint.reader import open_checkpoint
 from hornet_convert.checkpoint.state_dict import select_state_dict
+from hornet_convert.edits import AS_IT_IS, Edits, Plan, Target, plan
 from hornet_convert.errors import DiskError
-from hornet_convert.identity import Identity
-from hornet_convert.layouts import Layout, remap
-from hornet_convert.naming import listed
+from hornet_convert.proof import edits_check, prove
 from hornet_convert.provenance import write_provenance
 from hornet_convert.publish import Temporary, disk_errors, temporary
-from hornet_convert.report import Check, Report, failed, not_checked, passed
-from hornet_convert.safetensors_header import place
-from hornet_convert.scan import Scan, scan
+from hornet_convert.readback import read_back
+from hornet_convert.report import Report, not_checked
+from hornet_convert.result_name import Format
+from hornet_convert.scan import scan
 from hornet_convert.verdict import Reference, Requirement
 from hornet_convert.verify import (
-    NO_FORWARD,
     UNSOUND,
     Progress,
     Subject,
     describe,
     examine,
-    forward_equivalence,
     reading,
     static_checks,
 )
-
-UNKNOWN_FINGERPRINT = "0" * 64  # stands in the header until the weights have been read
+from hornet_convert.writing import write
 
 
 @dataclass(frozen=True)
@@ -62,10 +59,14 @@ class Request:
         As for `verify`.
     force
         Replace a different file that already has the result's name.
+    edits
+        What to change beside the names.
+    format
+        Container of the result.
     """
 
     out: Path
-    layout: Layout = "reference"
+    layout: Target = "reference"
     model: str | None = None
     row: zoo.Published | None = None
     references: Sequence[Reference] = ()
@@ -74,6 +75,8 @@ class Request:
     ema: bool = False
     forward: bool = True
     force: bool = False
+    edits: Edits = AS_IT_IS
+    format: Format = "safetensors"
 
 
 def convert(path: Path, request: Request, progress: Progress | None = None) -> Report:
@@ -83,17 +86,19 @@ def convert(path: Path, request: Request, progress: Progress | None = None) -> R
     -------
     Report
         `output` is the written file; None if a check failed, and then nothing was written.
+        `conversion` tells what was written, and how it differs from the source.
 
     Raises
     ------
     HornetConvertError
-        The file cannot be read as a checkpoint, or the result cannot be written.
+        The file cannot be read as a checkpoint, or the result cannot be made or written.
     """
     with open_checkpoint(path) as checkpoint:
         subject = examine(checkpoint, model=request.model, ema=request.ema)
         if subject.identity.sound:
+            made = plan(subject.identity, subject.tensors, request.edits, request.layout)
             with temporary(request.out) as file:
-                report = _convert(subject, request, file, progress)
+                report = _convert(subject, made, request, file, progress)
         else:
             seen = scan(checkpoint, subject.tensors, progress=reading(progress))
             digest, rows = static_checks(subject, seen, request.references, request.require)
@@ -103,36 +108,52 @@ def convert(path: Path, request: Request, progress: Progress | None = None) -> R
 
 
 def _convert(
-    subject: Subject, request: Request, file: Temporary, progress: Progress | None
+    subject: Subject, made: Plan, request: Request, file: Temporary, progress: Progress | None
 ) -> Report:
     """Write a sound state dict to a temporary file, prove it, and publish it."""
-    names = _target_names(subject.identity, request.layout)
-    seen = _copy(subject, request, names, file, progress)
-    digest, rows = static_checks(subject, seen, request.references, request.require)
-    with open_checkpoint(file.path) as written, _syncing(file):
-        tensors = select_state_dict(written.root).tensors
-        if request.forward:
-            by_reference_name = {
-                reference: tensors[names[key]] for key, reference in subject.identity.names.items()
-            }
-            rows.append(forward_equivalence(subject, written, by_reference_name))
-        else:
-            rows.append(not_checked("forward", NO_FORWARD))
+    edits = result_name.history(subject.checkpoint.metadata, made.tokens)
+    written = write(subject, made, request.format, edits, file, reading(progress, "converting"))
+    digest, rows = static_checks(subject, written.seen, request.references, request.require)
+    if made.tokens:
+        rows.append(edits_check(made, written.losses))
+    with open_checkpoint(file.path) as result, _syncing(file):
+        tensors = select_state_dict(result.root).tensors
+        proof = prove(subject, made, result, tensors, forward=request.forward)
+        rows.append(proof.check)
         back = scan(
-            written, tensors, look_at_values=False, progress=reading(progress, "reading back")
+            result, tensors, look_at_values=False, progress=reading(progress, "reading back")
         )
-        rows.append(_read_back(subject, names, seen, written, back))
-    report = describe(subject, seen, digest, rows, request.references)
+        rows.append(read_back(made, written.digests, result, tensors, back))
+    report = describe(subject, written.seen, digest, rows, request.references)
     if not report:
         return report
-    final = request.out / file_name(subject.identity, back.sha256, request.row, seen.sha256)
+    row = None if request.ema else request.row or _published(subject, written.seen.sha256)
+    stem = result_name.stem(made.architecture, made.num_classes, edits, row)
+    final = request.out / result_name.file_name(stem, back.sha256, request.format)
+    notes = [*report.notes, *made.notes, *proof.notes]
     if _already_there(final, back.sha256, request.force):
-        report = replace(report, notes=(*report.notes, f"{final.name} was there already, the same"))
+        notes.append(f"{final.name} was there already, the same")
     else:
         with disk_errors(final, "renaming"):
             file.publish(final)
-    report = replace(report, output=str(final), output_sha256=back.sha256)
-    write_provenance(report, request.layout, subject)
+    conversion = {
+        "format": request.format,
+        "layout": made.target,
+        "model": made.architecture.name,
+        "num_classes": made.num_classes,
+        "fingerprint": written.fingerprint,
+        "edits": list(edits),
+        "starts_fresh": list(made.starts_fresh),
+        "drift": proof.drift,
+    }
+    report = replace(
+        report,
+        output=str(final),
+        output_sha256=back.sha256,
+        conversion=conversion,
+        notes=tuple(notes),
+    )
+    write_provenance(report, subject)
     return report
 
 
@@ -146,83 +167,12 @@ def _syncing(file: Temporary) -> Iterator[None]:
             synced.result()
 
 
-def _target_names(identity: Identity, layout: Layout) -> dict[str, str]:
-    """Source key to the key in the result."""
-    names = remap(identity.names.values(), "reference", layout).names
-    return {key: names[reference] for key, reference in identity.names.items()}
-
-
-def _copy(
-    subject: Subject,
-    request: Request,
-    names: Mapping[str, str],
-    file: Temporary,
-    progress: Progress | None,
-) -> Scan:
-    """Write header and tensors, reading the source once."""
-    targets = {names[key]: tensor for key, tensor in subject.tensors.items()}
-    metadata = {"format": "pt", "model": subject.identity.name or "", "layout": request.layout}
-    placement = place(targets, {**metadata, "fingerprint": UNKNOWN_FINGERPRINT})
-    with disk_errors(file.path.parent, "writing"):
-        os.truncate(file.fd, placement.size)
-        seen = scan(
-            subject.checkpoint,
-            subject.tensors,
-            copy_to=(file.fd, {key: placement.offsets[name] for key, name in names.items()}),
-            progress=reading(progress, "converting"),
-        )
-        fingerprint = subject.fingerprint(seen)
-        os.pwrite(file.fd, place(targets, {**metadata, "fingerprint": fingerprint}).header, 0)
-    return seen
-
-
-def _read_back(
-    subject: Subject, names: Mapping[str, str], seen: Scan, written: Checkpoint, back: Scan
-) -> Check:
-    """Compare the written file with the source, tensor by tensor, as two readers see it.
-
-    The safetensors library gives names, dtypes and shapes; the bytes are compared by the SHA-256 of
-    each tensor, taken from the source as it was read and from the file as the file system returns
-    it.
-    """
-    wanted = {
-        names[key]: (tensor.dtype.code, tensor.shape) for key, tensor in subject.tensors.items()
-    }
-    found = _library_view(written.path)
-    if found != wanted:
-        wrong = sorted(
-            name for name in found.keys() | wanted if found.get(name) != wanted.get(name)
-        )
-        return failed("readback", f"names, dtypes or shapes differ: {listed(wrong)}")
-    changed = sorted(
-        name for key, name in names.items() if back.digests.get(name) != seen.digests[key]
-    )
-    if changed:
-        return failed("readback", f"bytes differ from the source: {listed(changed)}")
-    return passed("readback", f"{len(wanted)} tensors reopened and equal, bit for bit")
-
-
-def _library_view(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Dtype and shape by name, as the safetensors library reads the file."""
-    from safetensors import safe_open
-
-    with safe_open(str(path), framework="numpy") as library:
-        slices = {name: library.get_slice(name) for name in library.offset_keys()}
-        return {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
-
-
-def file_name(
-    identity: Identity, sha256: str, row: zoo.Published | None, source_sha256: str
-) -> str:
-    """Name of the result: the published stem if the source is known to be that row, else our own.
-
-    `sha256` is the result's own; `source_sha256` the source's, which may identify the row.
-    """
-    known = zoo.with_hash(source_sha256)
-    if row is None and known is not None and known[1] and known[0] is identity.published:
-        row = known[0]
-    stem = f"hornet-{identity.name}_{identity.num_classes or 0}c" if row is None else row.stem
-    return f"{stem}-{sha256[:8]}.safetensors"
+def _published(subject: Subject, sha256: str) -> zoo.Published | None:
+    """The row whose current file the source is, going by the digits of its SHA-256."""
+    known = zoo.with_hash(sha256)
+    if known is None or not known[1] or known[0] is not subject.identity.published:
+        return None
+    return known[0]
 
 
 def _already_there(final: Path, sha256: str, force: bool) -> bool:

@@ -13,7 +13,7 @@ from typing import Final, Literal, get_args
 
 from hornet_convert import labels
 from hornet_convert.architecture import Architecture, Shape
-from hornet_convert.checkpoint.tensors import BY_TORCH_NAME, DTYPES, Described, DType, Tensor
+from hornet_convert.checkpoint.tensors import BY_TORCH_NAME, DTYPES, DType, Tensor
 from hornet_convert.errors import UsageError
 from hornet_convert.identity import CLASSIFIER, Identity
 from hornet_convert.layouts import Layout, translate
@@ -24,10 +24,15 @@ TARGETS: Final[tuple[Target, ...]] = get_args(Target)
 Precision = Literal["float32", "float16", "bfloat16"]
 PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
 
+# Changes of the element type that keep every number.
+EXACT: Final = frozenset(
+    {("F16", "F32"), ("BF16", "F32"), ("F16", "F64"), ("BF16", "F64"), ("F32", "F64")}
+)
+
 HEADS: Final = ("keep", "none", "in1k")
 
 FINAL_NORM: Final = ("head.norm.weight", "head.norm.bias")
-FRESH_NORMS: Final = tuple(f"norm{stage}.{p}" for stage in range(4) for p in ("weight", "bias"))
+BACKBONE_NORMS: Final = ("norm0", "norm1", "norm2", "norm3")
 """What the authors' detection and segmentation backbones have beside these weights."""
 
 STEP: Final = 32  # pixels of the image per pixel of the last map
@@ -78,6 +83,9 @@ class Edits:
                 f"--resolution {self.resolution} is not a side the network can halve five times",
                 expected=f"a multiple of {STEP} from {STEP} to {LARGEST}",
             )
+
+
+AS_IT_IS: Final = Edits()
 
 
 @dataclass(frozen=True)
@@ -144,8 +152,12 @@ class Plan:
     tokens
         The edits that change something, in the order made: `224to384px`, `in1k-head`, `no-head`,
         `backbone`, `float16`. They go into name and metadata.
+    left_out
+        Reference names of the source's tensors that the result does not have.
+    starts_fresh
+        What the code that loads the result has beside these weights.
     notes
-        What was asked for and changes nothing, and what starts fresh.
+        What was asked for and changes nothing, and what a user should know.
     """
 
     target: Target
@@ -153,16 +165,23 @@ class Plan:
     architecture: Architecture
     num_classes: int | None
     tokens: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    starts_fresh: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def rounded(self) -> str | None:
+        """The element type that numbers were rounded to; None if every number is kept."""
+        for part in self.parts.values():
+            kept = (part.source.dtype.code, part.dtype.code) in EXACT
+            if part.recast and not kept:
+                return part.dtype.torch
+        return None
 
     @property
     def rows(self) -> tuple[int, ...] | None:
         """The rows taken of the classifier; None for all."""
         return next((part.rows for part in self.parts.values() if part.rows is not None), None)
-
-    def described(self) -> dict[str, Described]:
-        """What headers need to know of the tensors."""
-        return dict(self.parts)
 
     def by_source_key(self) -> dict[str, tuple[str, Part]]:
         """Key in the result, and part, by the source's key."""
@@ -203,7 +222,17 @@ def plan(
         )
         parts[_key(name, target)] = part
     tokens, notes = _tokens_and_notes(edits, identity, goal, target, parts)
-    return Plan(target, parts, goal, num_classes, tokens, notes)
+    used = {part.name for part in parts.values()}
+    return Plan(
+        target,
+        parts,
+        goal,
+        num_classes,
+        tokens,
+        left_out=tuple(name for name in keys if name not in used),
+        starts_fresh=BACKBONE_NORMS if target == "backbone" else (),
+        notes=notes,
+    )
 
 
 def _rows(head: str | int, found: int | None) -> tuple[int, ...] | None:
@@ -275,9 +304,8 @@ def _tokens_and_notes(
     if target == "backbone":
         tokens.append("backbone")
         notes.append(
-            "a backbone for detection or segmentation: the final norm"
-            + ("" if identity.num_classes is None else " and the classifier")
-            + " left out; these start fresh there: norm0, norm1, norm2, norm3"
+            "a backbone for detection or segmentation: the norms it has after each stage are in no "
+            f"classification checkpoint and start fresh there: {', '.join(BACKBONE_NORMS)}"
         )
     elif edits.head == "none":
         if identity.num_classes is None:

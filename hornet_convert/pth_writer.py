@@ -71,7 +71,9 @@ class PthFile:
             self._add(f"data/{key}", tensor.nbytes)
         for name in ("version", RECORD):
             self._add(name, len(before[name]))
-        self.offsets = {name: self._entries[f"data/{key}"].data for key, name in enumerate(tensors)}
+        self.offsets: Mapping[str, int] = {
+            name: self._entries[f"data/{key}"].data for key, name in enumerate(tensors)
+        }
         self.size = self._end + len(b"".join(self._directory(dict.fromkeys(self._entries, 0))))
 
     def frame(

@@ -29,6 +29,7 @@ CHECKS: Final = {
     "parameters": "The number of parameters agrees with the published figure.",
     "fingerprint": "The weights have the fingerprint the file records for itself.",
     "forward": "The reference model computes with the remapped weights what the source computes.",
+    "edits": "What was asked to be changed was changed, and no number became infinite by it.",
     "readback": "The written file, opened again, holds every tensor bit for bit.",
 }
 
@@ -66,8 +67,9 @@ class Report:
     """Everything known about one checkpoint after a command has looked at it.
 
     `layout` and `container` are the source's; `sha256` is the source file's; `notes` are facts
-    worth knowing that decide nothing; `output` is the path of the written file; `source` tells
-    where a fetched file came from; `references` are what file and weights were compared with.
+    worth knowing that decide nothing; `output` is the path of the written file, and `conversion`
+    tells what it holds; `source` tells where a fetched file came from; `references` are what file
+    and weights were compared with.
     """
 
     path: str | None = None
@@ -84,6 +86,7 @@ class Report:
     source: dict[str, Any] | None = None
     output: str | None = None
     output_sha256: str | None = None
+    conversion: dict[str, Any] | None = None
     error: HornetConvertError | None = None
     seconds: float | None = field(default=None, compare=False)
 
@@ -148,6 +151,7 @@ class Report:
             "source": self.source,
             "output": self.output,
             "output_sha256": self.output_sha256,
+            "conversion": self.conversion,
             "error": None if self.error is None else error_to_json(self.error),
             "seconds": self.seconds,
         }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from hornet_convert.checkpoint.tensors import Described
@@ -48,3 +48,22 @@ def place(tensors: Mapping[str, Described], metadata: Mapping[str, str]) -> Plac
     header = struct.pack("<Q", len(text)) + text
     offsets = {name: len(header) + start for name, start in starts.items()}
     return Placement(header, offsets, len(header) + position)
+
+
+class SafetensorsFile:
+    """A safetensors file to be: where each tensor goes, and the header before them.
+
+    `tensors` are by final name. Values of the metadata may change later, their lengths may not.
+    """
+
+    def __init__(self, tensors: Mapping[str, Described], metadata: Mapping[str, str]) -> None:
+        self._tensors = tensors
+        placement = place(tensors, {"format": "pt", **metadata})
+        self.offsets = placement.offsets
+        self.size = placement.size
+
+    def frame(
+        self, metadata: Mapping[str, str], crcs: Mapping[str, int]
+    ) -> Iterator[tuple[int, bytes]]:
+        """Everything in the file but the tensors, as (offset, bytes); it records no CRC."""
+        yield 0, place(self._tensors, {"format": "pt", **metadata}).header

@@ -1,8 +1,8 @@
 """One pass over a file for everything that has to see every byte of it.
 
 SHA-256 of the file, SHA-256 of each tensor, the container's CRCs, a look at the values, and, on
-request, a copy of each tensor to its place in another file. Every byte is read once, in file order,
-into a few reused buffers; the two digests run on threads of their own (hashing releases the
+request, each tensor's bytes handed on to be written elsewhere. Every byte is read once, in file
+order, into a few reused buffers; the two digests run on threads of their own (hashing releases the
 interpreter lock), so the pass costs about as much as one SHA-256 of the file on two cores.
 """
 
@@ -129,7 +129,7 @@ def scan(
     tensors: Mapping[str, Tensor],
     *,
     look_at_values: bool = True,
-    copy_to: tuple[int, Mapping[str, int]] | None = None,
+    copy: Callable[[str, memoryview], None] | None = None,
     progress: Progress | None = None,
 ) -> Scan:
     """Read the whole file once.
@@ -142,8 +142,9 @@ def scan(
         The tensors that matter, by any name.
     look_at_values
         Whether to look for non-finite and all-zero tensors.
-    copy_to
-        A file descriptor and, by tensor name, the byte offset in it to write each tensor to.
+    copy
+        Given the bytes of each tensor by name, piece by piece: dense, in order, cut between
+        elements. The memory is used again afterwards.
     progress
         Told how far the pass is.
 
@@ -161,7 +162,6 @@ def scan(
     if look_at_values:
         result.values = {name: ValueCheck(tensor.dtype) for name, tensor in tensors.items()}
     crcs: dict[Storage, int] = {}
-    written = dict.fromkeys(tensors, 0)
 
     def digest_file(chunk: Chunk, view: memoryview) -> None:
         file_digest.update(view)
@@ -176,19 +176,13 @@ def scan(
                 if look_at_values:
                     result.values[piece.tensor].update(data)
 
-    def copy(name: str, data: memoryview) -> None:
-        if copy_to is not None:
-            descriptor, offsets = copy_to
-            _write_all(descriptor, data, offsets[name] + written[name])
-            written[name] += len(data)
-
     with _Workers((digest_file, digest_pieces)) as workers:
         for chunk in chunks:
             view = workers.buffer()[: chunk.nbytes]
             _read_all(checkpoint, view, chunk.offset)
             workers.submit(chunk, view)
             for piece in chunk.pieces:
-                if piece.tensor is not None:
+                if copy is not None and piece.tensor is not None:
                     copy(piece.tensor, view[piece.start : piece.stop])
             workers.release(view)
             if progress is not None:
@@ -199,7 +193,8 @@ def scan(
         tensor_digests[name].update(data)
         if look_at_values:
             result.values[name].update(data)
-        copy(name, data)
+        if copy is not None:
+            copy(name, data)
 
     result.sha256 = file_digest.hexdigest()
     result.digests = {name: digest.hexdigest() for name, digest in tensor_digests.items()}
@@ -226,12 +221,6 @@ def _read_all(checkpoint: Checkpoint, view: memoryview, offset: int) -> None:
                 hint="Something else is writing to it: wait for that to finish and try again.",
             )
         done += got
-
-
-def _write_all(descriptor: int, data: memoryview, offset: int) -> None:
-    done = 0
-    while done < len(data):
-        done += os.pwrite(descriptor, data[done:], offset + done)
 
 
 class _Workers:

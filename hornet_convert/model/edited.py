@@ -1,0 +1,229 @@
+"""The forward check of a result that was edited, and how far rounding moves its outputs.
+
+The source computes with its own weights under its own keys, the edit made to them here, by other
+code than the conversion's: rows are taken of the classifier, a filter of another size is resized by
+the forward pass itself, numbers are rounded by torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
+
+import torch
+
+from hornet_convert.architecture import Architecture
+from hornet_convert.edits import Plan
+from hornet_convert.errors import CheckFailedError
+from hornet_convert.identity import CLASSIFIER, Identity
+from hornet_convert.model.build import model_from_weights
+from hornet_convert.model.equivalence import compare_forward
+from hornet_convert.report import Check, failed, passed
+
+# Resized filters are written in float32, so they are equal up to its rounding.
+RESIZED_TOLERANCE: Final = 1e-6
+
+IMAGES: Final = 4
+TOP: Final = 5
+
+Tensors = Mapping[str, torch.Tensor]
+
+
+class EditedWeights(Mapping[str, torch.Tensor]):
+    """A checkpoint's weights under its own keys, its classifier and its precision edited.
+
+    Filters keep their size. Each tensor is read when it is asked for.
+    """
+
+    def __init__(self, source: Tensors, identity: Identity, plan: Plan) -> None:
+        self._source = source
+        self._rows = None if plan.rows is None else torch.tensor(plan.rows)
+        self._classifier = {key for key, name in identity.names.items() if name in CLASSIFIER}
+        recast = {part.key: part.dtype.torch for part in plan.parts.values() if part.recast}
+        filters = {part.key for part in plan.parts.values() if part.resized}
+        self._dtypes = {key: name for key, name in recast.items() if key not in filters}
+        left_out = self._classifier if plan.num_classes is None else set()
+        self._keys = [key for key in source if key not in left_out]
+
+    def __getitem__(self, key: str) -> torch.Tensor:
+        """One tensor, edited."""
+        if key not in self:
+            raise KeyError(key)
+        tensor = self._source[key]
+        if key in self._classifier and self._rows is not None:
+            tensor = tensor.index_select(0, self._rows)
+        return rounded(tensor, self._dtypes[key]) if key in self._dtypes else tensor
+
+    def __contains__(self, key: object) -> bool:
+        return key in set(self._keys)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+
+def rounded(tensor: torch.Tensor, dtype: str) -> torch.Tensor:
+    """The nearest numbers of another type, ties to even.
+
+    torch goes from float64 to 16 bits by way of float32, which rounds twice. Where float32 is not
+    exact, its neighbour with an odd last bit is taken, from which rounding again is rounding once.
+    """
+    target: torch.dtype = getattr(torch, dtype)
+    if tensor.dtype == torch.float64 and target.itemsize == 2:
+        single = tensor.float()
+        even = single.view(torch.int32) % 2 == 0
+        direction = torch.where(tensor > single, torch.inf, -torch.inf).float()
+        other = torch.nextafter(single, direction)
+        single = torch.where((single.double() != tensor) & even, other, single)
+        return single.to(target)
+    return tensor.to(target)
+
+
+def edited_check(source: Tensors, identity: Identity, target: Tensors, plan: Plan) -> Check:
+    """Compare the reference model on the result with the edited source; both in float64.
+
+    `source` is by the checkpoint's own keys, `target` by reference name.
+    """
+    if identity.layout is None:
+        raise ValueError("the source is not identified")
+    edited = EditedWeights(source, identity, plan)
+    try:
+        result = compare_forward(
+            edited, identity.layout, target, plan.architecture, plan.num_classes
+        )
+    except CheckFailedError as error:
+        return failed("forward", error.message)
+    resized = any(part.resized for part in plan.parts.values())
+    if resized:
+        result = replace(result, tolerance=RESIZED_TOLERANCE)
+    height, width = result.image_size
+    stages = ", ".join(f"{stage.relative:.1e}" for stage in result.stages)
+    final = result.output
+    said = (
+        f"one seeded {height}×{width} image in float64, the source edited by other code"
+        f"{_how(plan, resized)}; largest relative deviation: stages {stages}; "
+        f"{final.module} {final.relative:.1e} (allowed {result.tolerance:.0e})"
+    )
+    if result.passed:
+        return passed("forward", said)
+    return failed("forward", f"{said}; first to differ: {result.first_diverging}")
+
+
+def _how(plan: Plan, resized: bool) -> str:
+    ways = []
+    if resized:
+        ways.append("resizing its filters itself")
+    if plan.rows is not None:
+        ways.append(f"the same {len(plan.rows)} logits")
+    if plan.rounded is not None:
+        ways.append(f"its weights rounded to {plan.rounded} too")
+    return f" ({', '.join(ways)})" if ways else ""
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How far rounded weights move the outputs from those of the source's own weights.
+
+    `largest` and `rms` are differences relative to the largest absolute value of an output, over
+    all images; `output` is logits or features. `top1_same` counts the images whose first class is
+    the same, `top5_shared` the classes that both have among their first five, of `top5_of`; None
+    without a classifier. `computed_in` is the precision of the arithmetic, on both sides.
+    """
+
+    dtype: str
+    computed_in: str
+    images: int
+    image_size: int
+    seed: int
+    output: str
+    largest: float
+    rms: float
+    top1_same: int | None = None
+    top5_shared: int | None = None
+    top5_of: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The measurement as a JSON object."""
+        return asdict(self)
+
+    @property
+    def sentence(self) -> str:
+        """The measurement in words."""
+        agreement = ""
+        if self.top5_of is not None:
+            agreement = (
+                f"; the first class is the same for {self.top1_same} of {self.images}, "
+                f"{self.top5_shared} of {self.top5_of} of the first five are shared"
+            )
+        return (
+            f"rounded to {self.dtype}: on {self.images} seeded {self.image_size}×{self.image_size} "
+            f"images the {self.output} move by up to {self.largest:.1e} of the largest "
+            f"(rms {self.rms:.1e}){agreement}. Computed in {self.computed_in}; computing in "
+            f"{self.dtype} moves them further"
+        )
+
+
+def measure_drift(source: Tensors, identity: Identity, target: Tensors, plan: Plan) -> Drift:
+    """Run the reference model with the source's weights and with the result's, and compare.
+
+    Both on the same images, of the result's resolution, where the source's filters are resized by
+    the model. In float32, or in float64 where the result is float32.
+    """
+    if identity.architecture is None or plan.rounded is None:
+        raise ValueError("nothing was rounded")
+    dtype = torch.float64 if plan.rounded == "float32" else torch.float32
+    size, seed = plan.architecture.resolution, 0
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(IMAGES, 3, size, size, generator=generator).to(dtype)
+    own = {name: source[key] for key, name in identity.names.items()}
+    before = _outputs(own, identity.architecture, identity.num_classes, plan, images)
+    if plan.rows is not None:
+        before = before[:, list(plan.rows)]
+    after = _outputs(dict(target), plan.architecture, plan.num_classes, plan, images)
+    difference = (after - before).double() / before.abs().max().double()
+    top: dict[str, int] = {}
+    if plan.num_classes is not None:
+        count = min(TOP, plan.num_classes)
+        ours, theirs = after.topk(count).indices, before.topk(count).indices
+        shared = (ours[:, :, None] == theirs[:, None, :]).sum()
+        top = {
+            "top1_same": int((ours[:, 0] == theirs[:, 0]).sum()),
+            "top5_shared": int(shared),
+            "top5_of": IMAGES * count,
+        }
+    return Drift(
+        dtype=plan.rounded,
+        computed_in=str(dtype).removeprefix("torch."),
+        images=IMAGES,
+        image_size=size,
+        seed=seed,
+        output="features" if plan.num_classes is None else "logits",
+        largest=difference.abs().max().item(),
+        rms=difference.square().mean().sqrt().item(),
+        **top,
+    )
+
+
+def _outputs(
+    weights: dict[str, torch.Tensor],
+    architecture: Architecture,
+    num_classes: int | None,
+    plan: Plan,
+    images: torch.Tensor,
+) -> torch.Tensor:
+    """Logits (N, classes), or features (N, C) if the result has no classifier.
+
+    Without a final norm in the result both sides get the same neutral one.
+    """
+    width = architecture.widths[-1]
+    if plan.num_classes is None:
+        num_classes = None
+        weights = {name: each for name, each in weights.items() if name not in CLASSIFIER}
+    if plan.target == "backbone":
+        weights |= {"head.norm.weight": torch.ones(width), "head.norm.bias": torch.zeros(width)}
+    model = model_from_weights(architecture, num_classes, weights, dtype=images.dtype)
+    with torch.inference_mode():
+        return torch.cat([model(image[None]) for image in images])

@@ -1,0 +1,96 @@
+"""What a conversion did to the weights, and the proof that it did nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hornet_convert.casting import Losses
+from hornet_convert.checkpoint.reader import Checkpoint
+from hornet_convert.checkpoint.tensors import Tensor
+from hornet_convert.edits import Plan
+from hornet_convert.naming import by_block
+from hornet_convert.report import Check, failed, not_checked, passed
+from hornet_convert.verify import NO_FORWARD, Subject, forward_equivalence
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The forward check of a result; with rounded weights, how far its outputs moved."""
+
+    check: Check
+    drift: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def prove(
+    subject: Subject,
+    plan: Plan,
+    result: Checkpoint,
+    tensors: Mapping[str, Tensor],
+    *,
+    forward: bool,
+) -> Proof:
+    """Compare what the source computes with what the reference model does with the result.
+
+    What was only renamed has to compute the same. What was edited has to compute what the source
+    does when the same edit is made to it by other code; what rounding does beyond that is measured.
+
+    Parameters
+    ----------
+    subject, plan
+        The source, and what was made of it.
+    result, tensors
+        The written file opened again, and the state dict in it.
+    forward
+        Whether to compute at all, which needs torch.
+    """
+    by_reference_name = {part.name: tensors[key] for key, part in plan.parts.items()}
+    rounded = plan.rounded
+    if not forward:
+        notes = (f"how far {rounded} moves the outputs was not measured: {NO_FORWARD}",)
+        return Proof(not_checked("forward", NO_FORWARD), notes=notes if rounded else ())
+    if not plan.tokens:
+        return Proof(forward_equivalence(subject, result, by_reference_name))
+    from hornet_convert.model.edited import edited_check, measure_drift
+    from hornet_convert.model.weights import CheckpointWeights
+
+    source = CheckpointWeights(subject.checkpoint, subject.tensors)
+    target = CheckpointWeights(result, by_reference_name)
+    check = edited_check(source, subject.identity, target, plan)
+    if not rounded or check.status != "pass":
+        return Proof(check)
+    drift = measure_drift(source, subject.identity, target, plan)
+    return Proof(check, drift.to_json(), (drift.sentence,))
+
+
+def edits_check(plan: Plan, losses: Mapping[str, Losses]) -> Check:
+    """Say what was changed; numbers that became infinite are a failure, with their tensors."""
+    parts = plan.parts
+    overflowed = {key: loss.overflowed for key, loss in losses.items() if loss.overflowed}
+    if overflowed:
+        names = by_block([parts[key].name for key in overflowed])
+        return failed(
+            "edits",
+            f"{sum(overflowed.values())} numbers are too large for {plan.rounded} and would "
+            f"become infinite: {names}; bfloat16 reaches as far as float32",
+        )
+    said = []
+    resized = [part for part in parts.values() if part.resized]
+    if resized:
+        side = plan.architecture.resolution
+        said.append(f"{len(resized)} filters resized for {side}×{side} images")
+    if plan.rows is not None:
+        said.append(f"{len(plan.rows)} rows of the classifier taken")
+    if plan.left_out:
+        said.append(f"left out: {by_block(plan.left_out)}")
+    recast = sum(part.recast for part in parts.values())
+    if recast:
+        vanished = sum(loss.vanished for loss in losses.values())
+        said.append(
+            f"{recast} tensors rounded to {plan.rounded}, {vanished} numbers of them to zero"
+            if plan.rounded
+            else f"{recast} tensors written in a wider type, exactly"
+        )
+    return passed("edits", "; ".join(said))
