@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 import queue
 import stat
@@ -31,6 +32,18 @@ def sha256_of(
     return digest.hexdigest(), length
 
 
+def open_regular(path: Path) -> io.FileIO:
+    """Open a regular file to read; OSError for anything else, which might never end or begin."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return io.FileIO(descriptor)
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(errno.EINVAL, "Not a regular file", str(path))
+
+
 def feed(
     update: Callable[[memoryview], None],
     path: Path,
@@ -39,13 +52,7 @@ def feed(
     seen: Callable[[int], None] | None = None,
 ) -> int:
     """Pass a file's first `limit` bytes, or all, to `update`; returns how many there were."""
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
-            reason = "is a directory" if stat.S_ISDIR(mode) else "is not a regular file"
-            raise OSError(number, reason, str(path))
+    with open_regular(path) as file:
         buffer = memoryview(bytearray(CHUNK))
         done = 0
         while limit is None or done < limit:

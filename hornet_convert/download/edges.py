@@ -20,11 +20,11 @@ class Limits:
     Times in seconds, sizes in bytes. `read` is the longest silence (a whole header may take twice
     that), `min_rate` the lowest average (bytes/s) over `rate_window`. `tries` is the number of
     requests in a row that may end without `substantial` bytes of progress, `connect_tries` how
-    many of them may not even connect. A server's Retry-After is honoured up to `retry_after_max`.
+    many of a host that has never answered. Retry-After is honoured up to `retry_after_max`.
     """
 
     connect: float = 10.0
-    read: float = 20.0
+    read: float = 15.0
     min_rate: float = 1024.0
     rate_window: float = 30.0
     tries: int = 5

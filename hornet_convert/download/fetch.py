@@ -75,10 +75,10 @@ def fetch(
             try:
                 found = step(source)
             except UnusableError as error:
-                attempts.append(Attempt(source, str(error)))
+                attempts.append(Attempt(source, str(error), error.url or source.location))
                 continue
             if found is not None:
-                return replace(found, attempts=(*attempts, *found.attempts, Attempt(source, None)))
+                return replace(found, attempts=(*attempts, Attempt(source, None, found.url)))
     raise _nothing(request, attempts)
 
 
@@ -144,7 +144,7 @@ def _steps(
 
 def _nothing(request: Request, attempts: Sequence[Attempt]) -> NoSourceError:
     name = request.model.name
-    reasons = tuple(f"{a.source.name} {a.source.location}: {a.reason}" for a in attempts)
+    reasons = tuple(f"{a.source.name} {a.url}: {a.reason}" for a in attempts)
     if request.offline:
         elsewhere = sorted(
             {f"{entry.source} {entry.location}" for entry, _ in request.cache.entries(name)}

@@ -38,7 +38,7 @@ class FaultError(Exception):
     """A request that did not give what was asked for.
 
     `reason` is a clause for a sentence. `again` says whether another try may help, `wait` how long
-    the server asks to wait in seconds, `connected` whether anything answered at all.
+    the server asks to wait in seconds, `connected` whether anything answered.
     """
 
     def __init__(
@@ -53,6 +53,10 @@ class FaultError(Exception):
 
 class AbsentError(FaultError):
     """The server answers, and has no such file."""
+
+
+class SilenceError(FaultError):
+    """The server stopped sending, or never began."""
 
 
 class _Session(requests.Session):
@@ -78,6 +82,7 @@ class Policy:
         self._edges = edges
         self._url = url
         # A host that just failed for another file gets one try, not the whole patience again.
+        self._answered = False
         self._connects = 1 if _host(url) in edges.unreachable else edges.limits.connect_tries
         self.reset()
 
@@ -90,7 +95,8 @@ class Policy:
 
     def next_wait(self, fault: FaultError) -> float | None:
         """Seconds to wait before the next try; None if there is to be none."""
-        if not fault.connected:
+        self._answered = self._answered or fault.connected
+        if not self._answered:
             self._connects -= 1
             if self._connects <= 0:
                 self._edges.unreachable.add(_host(self._url))
@@ -131,14 +137,18 @@ def _follow(
     limits = edges.limits
     for _ in range(limits.redirects + 1):
         edges.check()
-        with faults(url):
-            response = session.get(
-                url,
-                headers={**headers, "Accept-Encoding": "identity"},
-                stream=True,
-                allow_redirects=False,
-                timeout=(limits.connect, limits.read),
-            )
+        try:
+            with faults(url):
+                response = session.get(
+                    url,
+                    headers={**headers, "Accept-Encoding": "identity"},
+                    stream=True,
+                    allow_redirects=False,
+                    timeout=(limits.connect, limits.read),
+                )
+        except SilenceError as silence:
+            silence.connected = False  # a host that never answers is as good as none
+            raise
         if response.status_code not in REDIRECTS or "location" not in response.headers:
             return response
         response.close()
@@ -223,7 +233,7 @@ def _explained(error: Exception, url: str) -> FaultError:
         isinstance(c, requests.exceptions.ReadTimeout | ReadTimeoutError | TimeoutError)
         for c in causes
     ):
-        return FaultError(f"{host} fell silent", again=True)
+        return SilenceError(f"{host} fell silent", again=True)
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
         return FaultError(f"{host} refused the connection", again=True, connected=False)
     if any(isinstance(cause, IncompleteRead) for cause in causes):

@@ -13,6 +13,7 @@ import contextlib
 import errno
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,6 +53,8 @@ class PartFile:
         self._synced = 0
         self._descriptor = -1
         self._digest = PassingDigest()
+        self._syncing: threading.Thread | None = None
+        self._sync_error: OSError | None = None
 
     def __enter__(self) -> PartFile:
         with disk_errors(self.path, "opening the unfinished download"):
@@ -67,6 +70,7 @@ class PartFile:
         traceback: TracebackType | None,
     ) -> None:
         self._digest.settle()
+        self._settle()
         if self._descriptor < 0:
             return
         with contextlib.suppress(OSError):
@@ -101,6 +105,7 @@ class PartFile:
     def restart(self, origin: Origin | None) -> None:
         """Drop all bytes; what comes next is the start of the file that `origin` describes."""
         self._digest.settle()
+        self._settle()
         self._digest = PassingDigest()
         with disk_errors(self.path, "writing the download"):
             os.ftruncate(self._descriptor, 0)
@@ -120,22 +125,21 @@ class PartFile:
                 written = os.pwrite(self._descriptor, rest, self.size)
                 self.size += written
                 rest = rest[written:]
-            if self.size - self._synced >= SYNC_EVERY:
-                self.sync()
+            if self._sync_error is not None:
+                raise self._sync_error
+            if self.size - self._synced >= SYNC_EVERY and self._syncing is None:
+                self._sync_behind()
         except OSError as error:
             if error.errno in FULL:
                 self._drop()
             raise disk_error(error, self.path, "writing the download") from error
 
-    def sync(self) -> None:
-        """Bring everything to the disk. Raises OSError."""
-        getattr(os, "fdatasync", os.fsync)(self._descriptor)
-        self._synced = self.size
-        self._write_sidecar()
-
     def finish(self) -> str:
         """Everything has arrived: sync, note the length, and return the SHA-256."""
+        self._settle()
         with disk_errors(self.path, "writing the download"):
+            if self._sync_error is not None:
+                raise self._sync_error
             os.fsync(self._descriptor)
             self._synced = self.size
             if self.origin is not None:
@@ -163,7 +167,33 @@ class PartFile:
             with contextlib.suppress(OSError):
                 path.unlink()
 
+    def _sync_behind(self) -> None:
+        """Bring what has been written to the disk, while more arrives.
+
+        Synced as a whole at the end, a large file would wait for the disk after the network.
+        """
+
+        def sync(size: int) -> None:
+            try:
+                getattr(os, "fdatasync", os.fsync)(self._descriptor)
+                self._synced = size
+                self._write_sidecar()
+            except OSError as error:
+                # Kept, because the kernel reports a failed write once and never again.
+                self._sync_error = error
+            self._syncing = None
+
+        self._syncing = threading.Thread(target=sync, args=(self.size,), name="sync", daemon=True)
+        self._syncing.start()
+
+    def _settle(self) -> None:
+        """Wait for a sync that is under way."""
+        syncing = self._syncing
+        if syncing is not None:
+            syncing.join()
+
     def _drop(self) -> None:
+        self._settle()
         with contextlib.suppress(OSError):
             os.ftruncate(self._descriptor, 0)
         self.size = 0

@@ -17,7 +17,7 @@ from hornet_convert.download.index import MAX_INDEX_BYTES
 from hornet_convert.download.locks import exclusive
 from hornet_convert.download.partfile import PartFile
 from hornet_convert.download.result import Fetched, Request, UnusableError
-from hornet_convert.download.sources import INDEX_NAME, Source
+from hornet_convert.download.sources import INDEX_NAME, Source, without_credentials
 from hornet_convert.download.stored import from_cache
 from hornet_convert.download.transfer import Asked, WrongSizeError, transfer
 
@@ -36,7 +36,7 @@ def remote_index(request: Request, source: Source, session: requests.Session) ->
     except AbsentError:
         return None
     except FaultError as fault:
-        raise UnusableError(f"its {INDEX_NAME}: {fault.reason}") from fault
+        raise UnusableError(fault.reason, without_credentials(url)) from fault
 
 
 def into_cache(
@@ -67,7 +67,7 @@ def into_cache(
         try:
             sha256 = _checked(request, source, want, session, part)
         except FaultError as fault:
-            raise UnusableError(fault.reason) from fault
+            raise UnusableError(fault.reason, want.shown) from fault
         expected = next(iter(want.expectations), None)
         entry = Entry(
             model=request.model.name,

@@ -14,15 +14,26 @@ from hornet_convert.zoo import Published
 
 
 class UnusableError(Exception):
-    """A source does not give the file, for the reason this holds; the next one is tried."""
+    """A source does not give the file, for the reason this holds; the next one is tried.
+
+    `url` is what was asked for, where that is more than the source's own address.
+    """
+
+    def __init__(self, reason: str, url: str | None = None) -> None:
+        super().__init__(reason)
+        self.url = url
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A source that was tried, and why it was not used; `reason` None for the one that was."""
+    """A source that was tried, and why it was not used; `reason` None for the one that was.
+
+    `url` is what was asked for, without credentials.
+    """
 
     source: Source
     reason: str | None
+    url: str
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 
 from hornet_convert.download.cache import Entry
-from hornet_convert.download.digests import sha256_of
+from hornet_convert.download.digests import open_regular, sha256_of
 from hornet_convert.download.disk import disk_errors
 from hornet_convert.download.expectations import CACHE, Expectation, Wanted, mismatch, wanted
 from hornet_convert.download.index import MAX_INDEX_BYTES, listed_file
@@ -26,7 +24,7 @@ def wanted_from(request: Request, source: Source, index: bytes | None) -> Wanted
             raise MalformedError("the mirror's index is too long", where=where, expected=expected)
         listed = listed_file(index, request.model, where)
         if listed is None:
-            raise UnusableError(f"its {INDEX_NAME} lists no {request.model.name}")
+            raise UnusableError(f"the index lists no {request.model.name}", where)
     pin = request.trust.expected_for(request.model.name, source)
     return wanted(request.model, source, listed, pin)
 
@@ -70,7 +68,8 @@ def from_directory(request: Request, source: Source) -> Fetched:
             raise mismatch(str(path), size, want.expectations[0], None)
         digest, size = _hashed(request, source, path, size)
     except OSError as error:
-        raise UnusableError(f"{error.strerror}: {error.filename or folder}") from error
+        reason = error.strerror or type(error).__name__
+        raise UnusableError(reason, str(error.filename or folder)) from error
     violated = want.violated_by(digest)
     if violated is not None:
         raise mismatch(str(path), size, violated, digest)
@@ -94,15 +93,11 @@ def _hashed(request: Request, source: Source, path: Path, size: int) -> tuple[st
 
 
 def _local_index(folder: Path) -> bytes | None:
-    path = folder / INDEX_NAME
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with open_regular(folder / INDEX_NAME) as file:
+            text = bytearray()
+            while len(text) <= MAX_INDEX_BYTES and (data := file.read(1 << 16)):
+                text += data
+            return bytes(text)
     except FileNotFoundError:
         return None
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise MalformedError("the mirror's index is not a regular file", where=str(path))
-        text = bytearray()
-        while len(text) <= MAX_INDEX_BYTES and (data := file.read(1 << 16)):
-            text += data
-    return bytes(text)

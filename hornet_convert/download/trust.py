@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from hornet_convert.download.disk import disk_errors, write_json
@@ -57,15 +59,15 @@ class Agreement:
 
 
 class TrustRecord:
-    """The record at a path; `shipped` pins count too, and are never changed.
+    """The record at a path; `shipped` pins (by default the package's) count, and never change.
 
     A missing file is an empty record; a damaged one is an error, because taking it for empty would
     trust anything.
     """
 
-    def __init__(self, path: Path, shipped: Iterable[Pin] = ()) -> None:
+    def __init__(self, path: Path, shipped: Iterable[Pin] | None = None) -> None:
         self.path = path
-        self._shipped = tuple(shipped)
+        self._shipped = packaged_pins() if shipped is None else tuple(shipped)
 
     def pins(self) -> tuple[Pin, ...]:
         """Every pin in order; the user's own before a shipped one about the same."""
@@ -165,6 +167,12 @@ class TrustRecord:
 
 def _ordered(pins: Iterable[Pin]) -> list[Pin]:
     return sorted(pins, key=lambda pin: pin.key)
+
+
+def packaged_pins(folder: Traversable | None = None) -> tuple[Pin, ...]:
+    """Pins that come with the package, as `data/pins.json`; none if there is no such file."""
+    file = (folder or resources.files("hornet_convert") / "data") / "pins.json"
+    return pins_from(file.read_bytes(), str(file)) if file.is_file() else ()
 
 
 def exported(pins: Iterable[Pin]) -> str:

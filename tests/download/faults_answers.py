@@ -75,7 +75,7 @@ FAULTS: dict[int, tuple[Fault, ...]] = {
     10: (
         Fault("silence in the middle", (silent(5, cut(HALF)), good), asked=2, extra=0),
         Fault("silence before the header", (silent(5), good), asked=2),
-        Fault("silence always", (silent(5),), code=3, says=("127.0.0.1 fell silent",), asked=4),
+        Fault("silence always", (silent(5),), code=3, says=("127.0.0.1 fell silent",), asked=3),
         Fault("a header that never ends", (dribbled_head, good), asked=2),
         Fault(
             "continue, continue, continue",

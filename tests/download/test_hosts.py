@@ -194,6 +194,7 @@ def test_sources_are_tried_in_order(tmp_path: Path) -> None:
         assert 1 == len(gone.requests)
     assert sources[2] == fetched.source
     assert sources[:3] == [attempt.source for attempt in fetched.attempts]
+    assert [s.address for s in sources[:3]] == [attempt.url for attempt in fetched.attempts]
     first, second, third = (attempt.reason for attempt in fetched.attempts)
     assert first is not None
     assert "404 Not Found" in first
@@ -212,7 +213,7 @@ def test_every_reason_is_told(tmp_path: Path) -> None:
             get(tmp_path, sources)
     assert 3 == raised.value.exit_code
     assert 2 == len(raised.value.reasons)
-    assert f"mirror {one.url}: 404 Not Found" in raised.value.message
+    assert f"mirror {one.url}/{MODEL.file_name}: 404 Not Found" in raised.value.message
     assert "410 Gone" in raised.value.message
     assert "--mirror" in str(raised.value)
 

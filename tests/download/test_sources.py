@@ -256,7 +256,7 @@ def test_a_model_that_is_not_listed(tmp_path: Path) -> None:
         sources = [source(server, "index"), source(server, "nothing")]
         fetched = get(tmp_path, sources)
         assert ["/f/share/?dl=1"] == [request.path for request in server.files]
-    assert "lists no tiny" in (fetched.attempts[0].reason or "")
+    assert "the index lists no tiny" == (fetched.attempts[0].reason or "")
 
 
 def test_an_index_is_an_expectation_and_says_what_it_is(tmp_path: Path) -> None:
@@ -325,10 +325,10 @@ def test_a_directory_without_the_file(kind: str, tmp_path: Path) -> None:
 
 
 def test_an_index_that_is_a_fifo(tmp_path: Path) -> None:
-    """Refused without waiting for a writer."""
+    """Named, without waiting for a writer."""
     folder = mirror(tmp_path / "m", (MODEL.file_name, BODY))
     os.mkfifo(tmp_path / "m/index.json")
-    with pytest.raises(MalformedError, match="not a regular file"):
+    with pytest.raises(NoSourceError, match=r"index\.json: Not a regular file"):
         get(tmp_path / "c", [folder])
 
 

@@ -14,7 +14,7 @@ import pytest
 from hornet_convert.download.cache import Cache
 from hornet_convert.download.errors import ChecksumMismatchError
 from hornet_convert.download.sources import Source
-from hornet_convert.download.trust import Pin, TrustRecord, exported, pins_from
+from hornet_convert.download.trust import Pin, TrustRecord, exported, packaged_pins, pins_from
 from hornet_convert.errors import CheckFailedError, DiskError, MalformedError
 from tests.download.behaviours import TAG, whole
 from tests.download.fault_server import FaultServer
@@ -95,6 +95,13 @@ def test_shipped_pins_count_and_are_not_written(tmp_path: Path) -> None:
         record.record("tiny", OFFICIAL, sha256="b" * 64, size=5, fingerprint=PRINT)
     record.record("tiny", OFFICIAL, sha256=PIN.sha256, size=5, fingerprint=PRINT)
     assert () == TrustRecord(record.path).pins()
+
+
+def test_pins_of_the_package(tmp_path: Path) -> None:
+    """A file in the package's data, if there is one."""
+    assert () == packaged_pins(tmp_path)
+    (tmp_path / "pins.json").write_text(exported([PIN]))
+    assert (PIN,) == packaged_pins(tmp_path)
 
 
 def test_export_and_import(tmp_path: Path) -> None:
