@@ -1,6 +1,7 @@
 """The shape of the code: imports go one way, and each edge is touched in one place only."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,7 @@ LAYERS = (
 )
 
 
+@functools.cache
 def modules() -> list[tuple[str, ast.Module]]:
     """Every module of the package by its name below it, parsed."""
     found = []
