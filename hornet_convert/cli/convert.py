@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from hornet_convert.cli import options
-from hornet_convert.layouts import Layout
+from hornet_convert.edits import Target
+from hornet_convert.result_name import Format
 from hornet_convert.verdict import Requirement
 
 
@@ -15,6 +16,8 @@ from hornet_convert.verdict import Requirement
 @options.ckpt
 @options.out
 @options.layout
+@options.edits
+@options.file_format
 @options.model
 @options.references
 @options.require
@@ -25,20 +28,23 @@ from hornet_convert.verdict import Requirement
 def convert(
     ckpt: Path,
     out: Path,
-    layout: Layout,
+    layout: Target,
+    file_format: Format,
     model: str | None,
     require: Requirement | None,
     ema: bool,
     no_forward: bool,
     force: bool,
     as_json: bool,
-    **known: object,
+    **more: object,
 ) -> int:
-    r"""Convert a local checkpoint to safetensors, and prove the result before it gets its name.
+    r"""Convert a local checkpoint, and prove the result before it gets its name.
 
     \b
-    Example:
+    Examples:
       hornet-convert convert --ckpt hornet_tiny_gf.pth --out weights
+      hornet-convert convert --ckpt hornet_tiny_gf.safetensors --layout openmmlab --format pth
+      hornet-convert convert --ckpt hornet_large_gf.pth --head in1k --resolution 384 --dtype float16
     """
     from hornet_convert import convert as conversion
     from hornet_convert.cli.finish import finish
@@ -49,11 +55,13 @@ def convert(
             out,
             layout,
             model,
-            references=options.references_from(known, ckpt, bars.show),
+            references=options.references_from(more, ckpt, bars.show),
             require=require,
             ema=ema,
             forward=not no_forward,
             force=force,
+            edits=options.edits_from(more),
+            format=file_format,
         )
         report = conversion.convert(ckpt, request, bars.show)
     return finish(report, as_json)

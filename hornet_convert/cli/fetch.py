@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from hornet_convert.cli import options
-from hornet_convert.layouts import Layout
+from hornet_convert.edits import Target
+from hornet_convert.result_name import Format
 
 
 @click.command()
@@ -16,6 +17,8 @@ from hornet_convert.layouts import Layout
 @options.out
 @options.download
 @options.layout
+@options.edits
+@options.file_format
 @options.ema
 @options.no_forward
 @options.force
@@ -24,7 +27,8 @@ def fetch(
     names: tuple[str, ...],
     every: bool,
     out: Path,
-    layout: Layout,
+    layout: Target,
+    file_format: Format,
     ema: bool,
     no_forward: bool,
     force: bool,
@@ -40,6 +44,7 @@ def fetch(
     Examples:
       hornet-convert fetch large-gf384
       hornet-convert fetch --all --out weights --mirror /mnt/hornet
+      hornet-convert fetch large-gf --head in1k --resolution 384 --format pth --layout openmmlab
     """
     from hornet_convert import fetch as fetching
     from hornet_convert.cli.finish import finish, finish_many
@@ -47,7 +52,18 @@ def fetch(
     from hornet_convert.convert import Request
 
     models = options.chosen(names, every)
-    request = Request(out, layout, ema=ema, forward=not no_forward, force=force)
+    edits = options.edits_from(how)
+    for model in models:  # what cannot be is said before anything is downloaded
+        edits.check(model.architecture, layout)
+    request = Request(
+        out,
+        layout,
+        ema=ema,
+        forward=not no_forward,
+        force=force,
+        edits=edits,
+        format=file_format,
+    )
     download = options.download_from(how)
     with progress_bars() as bars:
         if not as_json:

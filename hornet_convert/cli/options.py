@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from hornet_convert import zoo
+from hornet_convert.edits import HEADS, PRECISIONS, TARGETS, Edits
 from hornet_convert.errors import UsageError
-from hornet_convert.layouts import LAYOUTS
+from hornet_convert.result_name import FORMATS
 from hornet_convert.verdict import REQUIREMENTS
 
 if TYPE_CHECKING:
@@ -36,12 +37,55 @@ out = click.option(
     type=click.Path(path_type=Path),
     help="Folder for the result; made if need be.",
 )
+
+
+def _head(context: click.Context, parameter: click.Parameter, value: str) -> str | int:
+    """`keep`, `none`, `in1k`, or a number of classes."""
+    if value in HEADS:
+        return value
+    if value.isascii() and value.isdigit() and 0 < int(value) < 1 << 31:
+        return int(value)
+    raise click.BadParameter(f"{value!r} is not {', '.join(HEADS)} or a number of classes")
+
+
 layout = click.option(
     "--layout",
-    type=click.Choice(LAYOUTS),
+    type=click.Choice(TARGETS),
     default="reference",
     show_default=True,
-    help="Key names of the result.",
+    help="Key names of the result. `backbone`: what the authors' detection and segmentation "
+    "backbones load, official names without head and final norm.",
+)
+_EDITS = (
+    click.option(
+        "--head",
+        callback=_head,
+        default="keep",
+        show_default=True,
+        metavar="keep|none|in1k|N",
+        help="The classifier: as it is; left out; of a 21k head the 1000 rows of ImageNet-1k; or N "
+        "classes, which must be there or be had by in1k.",
+    ),
+    click.option(
+        "--resolution",
+        type=click.IntRange(min=1),
+        metavar="PIXELS",
+        help="Resize the global-local filters for square images of this side.",
+    ),
+    click.option(
+        "--dtype",
+        type=click.Choice(PRECISIONS),
+        help="Round all weights but the global-local filters, which are then float32, and measure "
+        "what that changes.  [default: as they are]",
+    ),
+)
+file_format = click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(FORMATS),
+    default="safetensors",
+    show_default=True,
+    help="Container of the result; pth loads with torch.load(weights_only=True).",
 )
 model = click.option("--model", metavar="NAME", help="Fail unless the file holds this model.")
 ema = click.option("--ema", is_flag=True, help="Take the averaged (EMA) weights in the file.")
@@ -108,6 +152,18 @@ _DOWNLOAD = (
         help="Keep the downloaded file in the cache after a good conversion.",
     ),
 )
+
+
+def edits(command: F) -> F:
+    """Add the options that change weights; they arrive as keyword arguments."""
+    for option in reversed(_EDITS):
+        command = option(command)
+    return command
+
+
+def edits_from(values: Mapping[str, Any]) -> Edits:
+    """What the options of `edits` ask for."""
+    return Edits(values["head"], values["resolution"], values["dtype"])
 
 
 def references(command: F) -> F:
