@@ -120,14 +120,15 @@ class _StorageId:
         return self.dtype, self.itemsize, self.numel
 
 
-def _view(view: object) -> tuple[int, int] | None:
-    """(offset, elements) of a view of a storage, as torch 0.1 to 0.3 wrote it."""
+def _view(view: object) -> tuple[Key, int, int] | None:
+    """(key, offset, elements) of a view of a storage, as torch 0.1 to 0.3 wrote it."""
     if view is None:
         return None
     if isinstance(view, tuple) and len(view) == 3:
-        _, offset, numel = view
-        if type(offset) is int and type(numel) is int and offset >= 0 and numel >= 0:
-            return offset, numel
+        key, offset, numel = view
+        counts = type(offset) is int and type(numel) is int and offset >= 0 and numel >= 0
+        if counts and (isinstance(key, str) or type(key) is int):
+            return key, offset, numel
     raise MalformedError("a broken view of a storage", found=describe(view))
 
 
@@ -165,6 +166,7 @@ class _LegacyMeaning(TorchMeaning):
     def __init__(self, size: int, storages: dict[Key, Storage]) -> None:
         super().__init__(size)
         self.storages = storages
+        self.views: dict[Key, tuple[Key, int, int]] = {}
 
     def persistent(self, pid: object) -> object:
         module = _module(pid)
@@ -175,7 +177,11 @@ class _LegacyMeaning(TorchMeaning):
             return RefusedTensor("meta (shape only, no values)")
         storage = self.storages[found.key]
         if found.view is not None:
-            offset, numel = found.view
+            key, offset, numel = found.view
+            # torch keeps views and storages under one set of keys: the first one counts.
+            claim = (found.key, offset, numel)
+            if key in self.storages or self.views.setdefault(key, claim) != claim:
+                raise MalformedError(f"two claims about one view of a storage, {_show(key)}")
             if offset + numel > found.numel:
                 raise MalformedError(
                     "a view reaches beyond its storage",

@@ -19,16 +19,19 @@ MAX_INTEGER: Final = 1024  # bytes, or digits where written as text
 MAX_LINE: Final = 64 << 10  # bytes of a text argument
 MAX_MEMORY: Final = 128 << 20  # bytes of objects, beyond the size of the file
 
-# Length of the opcodes whose length is fixed, themselves included; 0 for all others.
-_LENGTH = [
-    1 + op.argument if (op := OPCODES.get(code)) is not None and isinstance(op.argument, int) else 0
+# (length if it is fixed, itself included, else 0; marked; pops; pushes; cost) by opcode.
+_ROWS = [
+    (
+        1 + op.argument if isinstance(op.argument, int) and code != FRAME else 0,
+        op.marked,
+        op.pops,
+        op.pushes,
+        op.cost,
+    )
+    if (op := OPCODES.get(code)) is not None
+    else (0, False, 0, 0, 0)
     for code in range(256)
 ]
-_LENGTH[FRAME] = 0
-_MARKED = [code in OPCODES and OPCODES[code].marked for code in range(256)]
-_POPS = [OPCODES[code].pops if code in OPCODES else 0 for code in range(256)]
-_PUSHES = [OPCODES[code].pushes if code in OPCODES else 0 for code in range(256)]
-_COST = [OPCODES[code].cost if code in OPCODES else 0 for code in range(256)]
 _SHORT = frozenset(OPCODES[ord(c)].code for c in "FILPgp")  # lines that hold a number or an id
 _INTEGERS = frozenset((0x8A, 0x8B))
 
@@ -50,29 +53,30 @@ def scan(data: bytes, start: int, file_size: int) -> int:
     pos, depth, floor, opcodes, cost = start, 0, 0, 0, 0
     marks: list[int] = []
     cost_limit = MAX_MEMORY + file_size
-    size = len(data)
+    size, rows = len(data), _ROWS
     while True:
         if pos >= size:
             raise TruncatedError(pos + 1)
         op = data[pos]
         at = pos
-        pos += _LENGTH[op] or _variable_length(data, pos, op)
+        length, marked, pops, pushes, price = rows[op]
+        pos += length or _variable_length(data, pos, op)
         opcodes += 1
-        cost += _COST[op]
-        if _MARKED[op]:
+        cost += price
+        if marked:
             if not marks:
                 raise MalformedError(
                     "the pickle takes a mark off a stack without one", where=_at(at)
                 )
             depth = marks.pop()
             floor = marks[-1] if marks else 0
-        depth -= _POPS[op]
+        depth -= pops
         if depth < floor:
             if op != POP or not marks:
                 raise MalformedError("the pickle's stack runs empty", where=_at(at))
             depth = marks.pop()  # POP on a mark takes the mark
             floor = marks[-1] if marks else 0
-        depth += _PUSHES[op]
+        depth += pushes
         if op == STOP:
             return pos
         if op == MARK:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from collections import Counter
 from typing import Final
 
 from hornet_convert.checkpoint.contents import Contents
@@ -103,8 +104,8 @@ def _parse(raw: bytes) -> dict[str, object]:
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     row = dict(pairs)
     if len(row) != len(pairs):
-        names = [name for name, _ in pairs]
-        doubled = next(name for name in names if names.count(name) > 1)
+        counts = Counter(name for name, _ in pairs)
+        doubled = counts.most_common(1)[0][0]
         raise MalformedError("a key stands in the safetensors header twice", found=_show(doubled))
     return row
 

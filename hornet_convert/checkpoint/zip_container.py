@@ -100,14 +100,11 @@ def _root(entries: dict[str, Entry]) -> str:
     roots = {name.partition("/")[0] for name in entries if "/" in name}
     loose = [name for name in entries if "/" not in name]
     pickles = [name for name in entries if name.endswith("/data.pkl") and name.count("/") == 1]
-    for root in roots:
-        if f"{root}/constants.pkl" in entries or any(
-            n.startswith(f"{root}/code/") for n in entries
-        ):
-            raise UnsupportedError(
-                "a TorchScript archive: a program, not a checkpoint",
-                hint="Load it with torch.jit.load where you trust it, and save its state_dict().",
-            )
+    if any(_is_script(name.partition("/")[2]) for name in entries):
+        raise UnsupportedError(
+            "a TorchScript archive: a program, not a checkpoint",
+            hint="Load it with torch.jit.load where you trust it, and save its state_dict().",
+        )
     if len(pickles) > 1 or (pickles and (loose or len(roots) > 1)):
         raise MalformedError(
             "the zip archive has entries outside its folder",
@@ -125,6 +122,10 @@ def _root(entries: dict[str, Entry]) -> str:
             found=", ".join(printable(name, 60) for name in list(entries)[:4]) or "no entries",
         )
     return pickles[0].partition("/")[0]
+
+
+def _is_script(name: str) -> bool:
+    return name == "constants.pkl" or name.startswith("code/")
 
 
 def _looks_like_torch(entries: dict[str, Entry], root: str) -> bool:

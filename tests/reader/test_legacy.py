@@ -71,6 +71,14 @@ def test_views_of_storages_as_torch_0_3_wrote_them(tmp_path: Path) -> None:
     path.write_bytes(legacy_file(body, {"0": (6, VALUES)}))
     with pytest.raises(MalformedError, match="view reaches beyond"):
         read(path)
+    other = row(text("view"), integer(1), integer(4))
+    named_as_storage = row(text("0"), integer(2), integer(4))
+    for views in ((view, other), (named_as_storage,)):
+        wheres = [storage("0", 6, extra=(extra,)) for extra in views]
+        body = items(*((text(f"w{i}"), tensor(w, (4,), (1,))) for i, w in enumerate(wheres)))
+        path.write_bytes(legacy_file(body, {"0": (6, VALUES)}))
+        with pytest.raises(MalformedError, match="two claims about one view"):
+            read(path)
     body = items((text("part"), tensor(storage("0", 6, extra=(view,)), (5,), (1,))))
     path.write_bytes(legacy_file(body, {"0": (6, VALUES)}))
     with pytest.raises(MalformedError, match="reaches beyond its storage"):
