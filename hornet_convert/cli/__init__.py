@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 
 from hornet_convert.cli.cache import cache
+from hornet_convert.cli.compare import compare
 from hornet_convert.cli.convert import convert
 from hornet_convert.cli.eval import evaluate
 from hornet_convert.cli.fetch import fetch
@@ -53,6 +54,7 @@ for command in (
     fetch,
     convert,
     verify,
+    compare,
     validate,
     inspect,
     predict,
