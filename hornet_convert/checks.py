@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from hornet_convert import zoo
@@ -51,7 +52,7 @@ def keys(identity: Identity) -> Check:
     if identity.architecture is None:
         return not_checked("keys", "the model is not recognised")
     problems = []
-    if identity.missing:
+    if identity.missing and not identity.backbone:
         problems.append(f"{len(identity.missing)} missing: {by_block(identity.missing)}")
     if identity.unknown:
         extra = by_block([printable(key) for key in identity.unknown])
@@ -62,6 +63,8 @@ def keys(identity: Identity) -> Check:
     if problems:
         return failed("keys", "; ".join(problems))
     without = "" if identity.num_classes is not None else "; there is no classifier (head.fc)"
+    if identity.backbone:
+        without += " and no final norm (head.norm): a backbone for detection or segmentation"
     return passed("keys", f"all {len(identity.names)} there, none beside{without}")
 
 
@@ -150,9 +153,10 @@ def parameters(identity: Identity, tensors: Mapping[str, Tensor]) -> Check:
         return not_checked(
             "parameters", f"{identity.name} is not published; the file holds {total:,}"
         )
-    head = identity.architecture.parameters(identity.num_classes)
+    shapes = identity.architecture.shapes(identity.num_classes)
+    defined = sum(math.prod(shapes[name]) for name in identity.names.values())
     published = identity.architecture.parameters(row.published_classes)
-    at_published = total - head + published
+    at_published = total - defined + published
     said = f"{total:,} in the file"
     if identity.num_classes != row.published_classes:
         said += f", {at_published:,} with {row.published_classes} classes"

@@ -15,7 +15,7 @@ from hornet_convert import labels
 from hornet_convert.architecture import Architecture, Shape
 from hornet_convert.checkpoint.tensors import BY_TORCH_NAME, DTYPES, DType, Tensor
 from hornet_convert.errors import UsageError
-from hornet_convert.identity import CLASSIFIER, Identity
+from hornet_convert.identity import CLASSIFIER, FINAL_NORM, Identity
 from hornet_convert.layouts import Layout, translate
 
 Target = Literal["reference", "official", "openmmlab", "backbone"]
@@ -31,7 +31,6 @@ EXACT: Final = frozenset(
 
 HEADS: Final = ("keep", "none", "in1k")
 
-FINAL_NORM: Final = ("head.norm.weight", "head.norm.bias")
 BACKBONE_NORMS: Final = ("norm0", "norm1", "norm2", "norm3")
 """What the authors' detection and segmentation backbones have beside these weights."""
 

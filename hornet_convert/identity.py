@@ -14,6 +14,7 @@ from hornet_convert.checkpoint.tensors import Tensor
 from hornet_convert.layouts import Layout
 
 CLASSIFIER = ("head.fc.weight", "head.fc.bias")
+FINAL_NORM = ("head.norm.weight", "head.norm.bias")
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,22 @@ class Identity:
         return zoo.BY_NAME.get(self.name or "")
 
     @property
+    def backbone(self) -> bool:
+        """Whether it is a classification model without classifier and final norm, and no less.
+
+        That is what the authors' detection and segmentation backbones load.
+        """
+        return (
+            self.layout == "official"
+            and self.num_classes is None
+            and set(self.missing) == set(FINAL_NORM)
+        )
+
+    @property
     def complete(self) -> bool:
-        """Whether the keys are exactly the model's."""
-        return not (self.missing or self.unknown or self.doubled) and self.architecture is not None
+        """Whether the keys are exactly the model's, or those of a backbone."""
+        missing = self.missing and not self.backbone
+        return not (missing or self.unknown or self.doubled) and self.architecture is not None
 
     @property
     def sound(self) -> bool:

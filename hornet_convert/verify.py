@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from hornet_convert import checks, digest_checks, generations, zoo
+from hornet_convert import checks, digest_checks, generations, result_name, zoo
 from hornet_convert.architecture import Architecture
 from hornet_convert.checkpoint.reader import Checkpoint, open_checkpoint
 from hornet_convert.checkpoint.state_dict import StateDict, select_state_dict
@@ -272,6 +272,12 @@ def _notes(subject: Subject) -> list[str]:
         taken = "were taken" if state.is_ema else "were not taken; --ema takes them"
         notes.append(f"averaged weights (EMA) lie under {where!r} and {taken}")
     notes += [f"dropped: {line}" for line in state.dropped]
+    edits = result_name.history(subject.checkpoint.metadata, ())
+    if edits:
+        notes.append(
+            f"the file says that its weights were edited ({', '.join(edits)}): they are not the "
+            "published ones"
+        )
     published = subject.identity.published
     if published is not None:
         notes += list(published.errata)
