@@ -34,7 +34,10 @@ def body_of(status: int, headers: Mapping[str, str]) -> Body | str:
 
     `headers` must look names up without regard to case.
     """
-    chunked = "chunked" in headers.get("transfer-encoding", "").lower()
+    coding = headers.get("transfer-encoding", "").strip().lower()
+    if coding not in ("", "identity", "chunked"):
+        return f"an answer in an unknown transfer coding ({printable(coding, 40)})"
+    chunked = coding == "chunked"
     length = None if chunked else _length(headers.get("content-length"))
     encoding = headers.get("content-encoding", "").strip().lower()
     encoded = encoding if encoding not in ("", "identity") else None

@@ -41,6 +41,8 @@ def from_cache(request: Request, source: Source, want: Wanted | None) -> Fetched
         path = slot.path_of(entry) if entry is not None else slot.folder
         if entry is None or not path.is_file():
             return None
+        if (entry.source, entry.location) != (source.name, source.location):
+            return None
         digest, size = _hashed(request, source, path, entry.size)
     want = want or _as_stored(request, source, entry)
     stored = Expectation(entry.sha256, CACHE)

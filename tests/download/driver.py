@@ -1,8 +1,8 @@
 """One fetch in a process of its own: `python -m tests.download.driver CACHE OPTIONS SOURCE...`.
 
 OPTIONS is a JSON object: `fsize` a limit on the size of files, `locks` whether locks work, `uid` a
-user to become. Each SOURCE is `name=address`. Prints the result as JSON, exits as the command line
-would.
+user to become, `force` and `offline` as for `fetch`; offline any socket ends the process. Each
+SOURCE is `name=address`. Prints the result as JSON, exits as the command line would.
 """
 
 from __future__ import annotations
@@ -38,18 +38,33 @@ def main(cache: str, options: str, *addresses: str) -> int:
 
         # What a file system without locks does: say yes to everyone.
         fcntl.flock = lambda descriptor, operation: None
+    if how.get("offline"):
+        sys.addaudithook(_no_sockets)
     if "uid" in how:
         os.setuid(how["uid"])
     sources = [_source(*text.split("=", 1)) for text in addresses]
     try:
-        got = get(Path(cache), sources, Watcher(PATIENCE), force=how.get("force", False))
+        got = get(
+            Path(cache),
+            sources,
+            Watcher(PATIENCE),
+            force=how.get("force", False),
+            offline=how.get("offline", False),
+        )
     except HornetConvertError as error:
         print(json.dumps({"error": str(error)}))
         return error.exit_code
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    print(json.dumps({"path": str(got.path), "sha256": got.sha256, "from_cache": got.from_cache}))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    facts = {"path": str(got.path), "sha256": got.sha256, "from_cache": got.from_cache}
+    print(json.dumps({**facts, "peak_mebibytes": peak}))
     return 0
+
+
+def _no_sockets(event: str, arguments: object) -> None:
+    if event.startswith("socket."):
+        os._exit(99)
 
 
 def _source(name: str, address: str) -> Source:

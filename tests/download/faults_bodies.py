@@ -106,6 +106,14 @@ FAULTS: dict[int, tuple[Fault, ...]] = {
         Fault(
             "chunk length that is no number", (chunked(BODY[:700], end=b"zz\r\n"), good), asked=2
         ),
+        Fault("chunk length below zero", (chunked(BODY[:9000], end=b"-5\r\nabcde\r\n"), good)),
+        Fault("chunk length beyond all", (chunked(BODY[:9000], end=b"f" * 40 + b"\r\n"), good)),
+        Fault(
+            "chunks in gzip",
+            (raw(OK + "Transfer-Encoding: gzip, chunked", ZIPPED), good),
+            knows="nothing",
+            asked=2,
+        ),
         Fault(
             "chunks beyond the known size",
             (chunked(BODY + b"more"),),

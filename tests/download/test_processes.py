@@ -188,6 +188,18 @@ def test_no_room_for_what_is_announced(tmp_path: Path) -> None:
     assert None is unfinished(tmp_path)
 
 
+def test_offline_opens_no_socket(tmp_path: Path) -> None:
+    """3 without the file, 0 with it, 1 with a damaged one: the process never makes a socket."""
+    with FaultServer([good], pages("index")) as server:
+        asked = source(server, "index")
+        missing = outcome(start(tmp_path, asked, offline=True))
+        path = get(tmp_path, [asked]).path
+        there = outcome(start(tmp_path, asked, offline=True))
+        path.write_bytes(BODY[:-1])
+        damaged = outcome(start(tmp_path, asked, offline=True))
+    assert [3, 0, 1] == [code for code, _ in (missing, there, damaged)]
+
+
 @contextlib.contextmanager
 def world_readable() -> Iterator[Path]:
     """A folder that every user can reach."""
