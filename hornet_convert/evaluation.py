@@ -80,7 +80,8 @@ class Evaluation:
     """The result of evaluating one model.
 
     `num_classes` is the number of the model's outputs, `dataset_classes` how many classes the
-    images were labelled among, `classes` of how many there were images.
+    images were labelled among, `classes` of how many there were images; `available` how many images
+    there are, of which a limit may have let some.
     """
 
     model: str
@@ -91,6 +92,7 @@ class Evaluation:
     tally: Tally
     classes: int
     dataset_classes: int
+    available: int
     skipped: tuple[Skipped, ...] = ()
     processes: int = 1
     device: str = "cpu"
@@ -124,6 +126,9 @@ class Evaluation:
     def notes(self) -> tuple[str, ...]:
         """What a reader should know before comparing the figures."""
         notes = []
+        taken = self.tally.images + self.tally.refused
+        if taken < self.available:
+            notes.append(f"--limit: {taken:,} of {self.available:,} images, spread evenly over all")
         if self.num_classes != self.dataset_classes:
             notes.append(
                 f"of the {self.num_classes} outputs only the {self.dataset_classes} that stand for "
@@ -153,6 +158,7 @@ class Evaluation:
             "data": str(self.data),
             "num_classes": self.num_classes,
             "resolution": self.resolution,
+            "available_images": self.available,
             "images": self.tally.images,
             "classes": self.classes,
             "top1": self.top1.to_json(),

@@ -84,6 +84,7 @@ def evaluate(
             path = checkpoint_path(values, bars)
         model = load_model(path, ema=values["ema"])
         dataset = dataset or read_dataset(data, require_classifier(model))
+        available = len(dataset.samples)
         dataset = dataset.limited(limit)
         share = len(dataset.samples[processes.rank :: processes.count])
         what = "eval" if processes.count == 1 else f"eval, process 0 of {processes.count}"
@@ -108,6 +109,7 @@ def evaluate(
         tally=result.tally,
         classes=dataset.classes,
         dataset_classes=dataset.num_classes,
+        available=available,
         skipped=(*dataset.skipped, *result.refused),
         processes=processes.count,
         device=str(place),

@@ -29,9 +29,9 @@ def print_prediction(result: Predicted) -> None:
     if result.error is not None:
         return
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(justify="right", no_wrap=True)
+    table.add_column(justify="right", no_wrap=True, width=len("100.00 %"))
     table.add_column(width=BAR_WIDTH)
-    table.add_column(justify="right", no_wrap=True)
+    table.add_column(justify="right", no_wrap=True, width=len("10458"))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, overflow="ellipsis")
     for prediction in result.predictions:

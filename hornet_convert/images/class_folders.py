@@ -6,15 +6,13 @@ do not become classes 0 to 9.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from hornet_convert import labels
-from hornet_convert.errors import UsageError, printable
+from hornet_convert.errors import DiskError, UsageError, printable
 from hornet_convert.images.files import entries, images_below, is_image_name
 from hornet_convert.images.samples import Dataset, Sample, Skipped
 
@@ -24,57 +22,57 @@ _SHOWN: Final = 5
 _AS_CSV: Final = "or give a CSV file with the columns path,label"
 
 
-@dataclass
-class _Found:
-    """What the folder holds: class folders, folders of no class, and images outside of both."""
-
-    samples: list[Sample] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-    class_folders: int = 0
-    unknown: list[str] = field(default_factory=list)
-    stray: int = 0
-
-
 def read_class_folders(root: Path) -> Dataset:
     """The images below the class folders of `root`, labelled with ImageNet-1k class numbers.
 
     Folders that are no class are left out and listed. Raises UsageError if none is one, or if there
     is no image; DiskError if a folder cannot be read.
     """
-    found = _Found()
+    samples: list[Sample] = []
+    skipped: list[Skipped] = []
+    unknown: list[str] = []
+    known = stray = 0
     for entry in sorted(entries(str(root)), key=lambda entry: entry.name):
-        if entry.is_dir():
-            _add_folder(found, entry)
-        elif is_image_name(entry.name):
-            found.stray += 1
-    if not found.class_folders:
-        raise _no_class_folder(root, found.unknown, found.stray)
-    if not found.samples:
+        if not entry.is_dir():
+            stray += is_image_name(entry.name)
+        elif (label := _class_number(entry.name)) is None:
+            unknown.append(entry.name)
+        else:
+            known += 1
+            images = images_below(Path(entry.path))
+            samples += [Sample(image, label) for image in images]
+            if not images:
+                skipped.append(Skipped(f"{printable(entry.name)}/", "no image in the folder", 0))
+    if not known:
+        raise _no_class_folder(root, unknown, stray)
+    if not samples:
         raise UsageError(
             "the class folders hold no image",
             where=printable(str(root)),
-            found=f"{found.class_folders} class folders without a file named like an image",
+            found=f"{known} class folders without a file named like an image",
             hint=f"Put the images into them, {_AS_CSV}.",
         )
-    if found.stray:
-        found.skipped.append(Skipped("./", "images outside the class folders", found.stray))
-    return Dataset(root, root, labels.IN1K_CLASSES, tuple(found.samples), tuple(found.skipped))
+    skipped += [_unknown(root, name) for name in unknown]
+    if stray:
+        skipped.append(Skipped("./", "images outside the class folders", stray))
+    return Dataset(root, root, labels.IN1K_CLASSES, tuple(samples), tuple(skipped))
 
 
-def _add_folder(found: _Found, entry: os.DirEntry[str]) -> None:
-    match = _CLASS_FOLDER.fullmatch(entry.name)
-    label = None if match is None else labels.in1k_index().get(match[1])
-    images = images_below(Path(entry.path))
-    shown = f"{printable(entry.name)}/"
-    if label is None:
-        found.unknown.append(entry.name)
-        reason = "the folder's name is no synset" if match is None else "no class of ImageNet-1k"
-        found.skipped.append(Skipped(shown, reason, len(images)))
-        return
-    found.class_folders += 1
-    found.samples += [Sample(image, label) for image in images]
-    if not images:
-        found.skipped.append(Skipped(shown, "no image in the folder", 0))
+def _class_number(name: str) -> int | None:
+    """The ImageNet-1k class that a folder's name means, if any."""
+    match = _CLASS_FOLDER.fullmatch(name)
+    return None if match is None else labels.in1k_index().get(match[1])
+
+
+def _unknown(root: Path, name: str) -> Skipped:
+    """A folder of no class, beside folders that are."""
+    is_synset = _CLASS_FOLDER.fullmatch(name) is not None
+    reason = "no class of ImageNet-1k" if is_synset else "the folder's name is no synset"
+    try:
+        images = len(images_below(root / name))
+    except DiskError:  # lost+found, and the like
+        images = 0
+    return Skipped(f"{printable(name)}/", reason, images)
 
 
 def _no_class_folder(root: Path, unknown: Sequence[str], stray: int) -> UsageError:
@@ -98,5 +96,7 @@ def _no_class_folder(root: Path, unknown: Sequence[str], stray: int) -> UsageErr
 
 
 def _has_class_folders(folder: Path) -> bool:
-    names = (_CLASS_FOLDER.fullmatch(entry.name) for entry in entries(str(folder)))
-    return any(match[1] in labels.in1k_index() for match in names if match)
+    try:
+        return any(_class_number(entry.name) is not None for entry in entries(str(folder)))
+    except DiskError:
+        return False

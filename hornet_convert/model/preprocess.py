@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -82,7 +82,9 @@ class Batch:
     refused: tuple[tuple[int, HornetConvertError], ...]
 
 
-def batches(paths: Sequence[str], resolution: int, size: int, workers: int) -> Iterator[Batch]:
+def batches(
+    paths: Sequence[str], resolution: int, size: int, workers: int
+) -> Generator[Batch, None, None]:
     """Read images in their order, `size` at a time, with threads that read ahead.
 
     Decoding and resizing happen in Pillow's C code, outside the interpreter lock.
