@@ -1,0 +1,1 @@
+"""The reference model, the second forward, and their comparison."""
