@@ -100,10 +100,10 @@ class Reader:
                 while len(head) < TITLE_BYTES and title(head) is None and (data := self.read()):
                     head += data
             found = title(head)
-            heading = f" titled “{found}”" if found else ""
+            heading = f"titled “{found}”, " if found else ""
         kind = f"type {printable(kind, 60)}" if kind else "no content type"
         status = self._response.status_code
-        reason = f"got {what}, not a checkpoint{heading} (status {status}, {kind})"
+        reason = f"got {what}, not a checkpoint ({heading}status {status}, {kind})"
         raise FaultError(reason, again=False)
 
     def _receive(self) -> bytes:

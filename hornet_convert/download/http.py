@@ -1,4 +1,6 @@
-"""One request: connect, follow redirects, read a body. The only module that imports requests.
+"""One request: connect, follow redirects, say what went wrong.
+
+With `connections.py` the only module that imports requests; imported when a download begins.
 
 Retries are not left to the transport. urllib3 would read the whole body of a refused answer before
 it tries again, without a limit, and sleep where nobody can interrupt it. Its `Retry` is used as

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,17 @@ def test_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache.folder.name == "hornet-convert"
     assert cache.folder not in cache.trust_path.parents
     assert [] == list(tmp_path.iterdir())
+
+
+def test_nothing_of_http_is_loaded_before_it_is_needed() -> None:
+    """Looking after the cache, or working offline, costs no import of requests."""
+    code = (
+        "import sys\n"
+        "from hornet_convert.download import cache, fetch, parallel, sources, stored, trust\n"
+        "print(*sorted({'requests', 'urllib3', 'http', 'ssl', 'filelock'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "\n" == done.stdout
 
 
 def test_an_empty_cache(tmp_path: Path) -> None:
