@@ -14,6 +14,7 @@ from hornet_convert.errors import (
     EXIT_UNREACHABLE,
     HornetConvertError,
 )
+from hornet_convert.trace import Trace
 from hornet_convert.verdict import Reference, Verdict, judge
 
 Status = Literal["pass", "fail", "not checked"]
@@ -29,18 +30,21 @@ CHECKS: Final = {
     "parameters": "The number of parameters agrees with the published figure.",
     "fingerprint": "The weights have the fingerprint the file records for itself.",
     "forward": "The reference model computes with the remapped weights what the source computes.",
-    "edits": "What was asked to be changed was changed, and no number became infinite by it.",
     "readback": "The written file, opened again, holds every tensor bit for bit.",
 }
 
 
 @dataclass(frozen=True)
 class Check:
-    """One row of the verdict: a code of CHECKS, its status, and one sentence of detail."""
+    """One row of the verdict: a code of CHECKS, its status, and one sentence of detail.
+
+    `trace` is what the forward check found, part by part.
+    """
 
     code: str
     status: Status
     detail: str
+    trace: Trace | None = None
 
     def __post_init__(self) -> None:
         if self.code not in CHECKS:
@@ -119,6 +123,11 @@ class Report:
         )
 
     @property
+    def trace(self) -> Trace | None:
+        """The forward check part by part, if it was made."""
+        return next((check.trace for check in self.checks if check.trace is not None), None)
+
+    @property
     def exit_code(self) -> int:
         """Exit code of a command that ends with this report."""
         if self.error is not None:
@@ -146,6 +155,7 @@ class Report:
                 {"code": check.code, "status": check.status, "detail": check.detail}
                 for check in self.checks
             ],
+            "forward": None if self.trace is None else self.trace.to_json(),
             "notes": list(self.notes),
             "ema": self.ema,
             "source": self.source,

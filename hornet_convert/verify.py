@@ -17,6 +17,7 @@ from hornet_convert.identity import Identity, identify
 from hornet_convert.layouts import remap
 from hornet_convert.report import Check, Report, not_checked
 from hornet_convert.scan import Scan, scan
+from hornet_convert.trace import Probe
 from hornet_convert.values import as_floats
 from hornet_convert.verdict import Reference, Requirement
 
@@ -99,6 +100,7 @@ def verify(
     require: Requirement | None = None,
     ema: bool = False,
     forward: bool = True,
+    probe: Probe | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Check a file and report; the file is read once for all that needs its bytes.
@@ -117,6 +119,8 @@ def verify(
         Take the averaged weights instead.
     forward
         Whether to make the forward check, which needs torch.
+    probe
+        The images of the forward check.
     progress
         Told how far the reading is.
 
@@ -134,13 +138,17 @@ def verify(
         elif not subject.identity.sound:
             rows.append(not_checked("forward", UNSOUND))
         else:
-            rows.append(forward_equivalence(subject, checkpoint, subject.by_reference_name()))
+            names = subject.by_reference_name()
+            rows.append(forward_equivalence(subject, checkpoint, names, probe))
         rows.append(not_checked("readback", "nothing was written"))
         return describe(subject, seen, digest, rows, references)
 
 
 def forward_equivalence(
-    subject: Subject, target: Checkpoint, by_reference_name: Mapping[str, Tensor]
+    subject: Subject,
+    target: Checkpoint,
+    by_reference_name: Mapping[str, Tensor],
+    probe: Probe | None = None,
 ) -> Check:
     """Compare what the source computes with what the reference model does with `target`'s tensors.
 
@@ -158,6 +166,7 @@ def forward_equivalence(
         CheckpointWeights(target, by_reference_name),
         identity.architecture,
         identity.num_classes,
+        probe or Probe(),
     )
 
 

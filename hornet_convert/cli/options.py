@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +18,7 @@ from hornet_convert.verdict import REQUIREMENTS
 if TYPE_CHECKING:
     from hornet_convert.download.cache import Cache
     from hornet_convert.fetch import Download
+    from hornet_convert.trace import Probe
     from hornet_convert.verdict import Reference
     from hornet_convert.verify import Progress
 
@@ -121,6 +123,33 @@ require = click.option(
     type=click.Choice(REQUIREMENTS),
     help="Fail unless the verdict is at least this.",
 )
+
+
+def _image_size(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> int | tuple[int, int] | None:
+    """Pixels: one number for a square, or HEIGHTxWIDTH; both at least 32."""
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d{2,4})(?:[x×](\d{2,4}))?", value)
+    if match is None or any(int(side) < 32 for side in match.groups() if side):
+        raise click.BadParameter("give 384 or 256x320, at least 32 pixels", ctx, param)
+    height, width = match.groups()
+    return int(height) if width is None else (int(height), int(width))
+
+
+_PROBE = (
+    click.option(
+        "--image-size",
+        metavar="PIXELS",
+        callback=_image_size,
+        help="Size of the image in the forward check, 384 or 256x320.  [default: the model's]",
+    ),
+    click.option(
+        "--seed", type=click.IntRange(0, 2**63 - 1), help="Seed of the image.  [default: 0]"
+    ),
+    click.option("--batch", type=click.IntRange(1, 64), help="How many images.  [default: 1]"),
+)
 _DOWNLOAD = (
     click.option(
         "--source",
@@ -164,6 +193,23 @@ def edits(command: F) -> F:
 def edits_from(values: Mapping[str, Any]) -> Edits:
     """What the options of `edits` ask for."""
     return Edits(values["head"], values["resolution"], values["dtype"])
+
+
+def probe(command: F) -> F:
+    """Add the options of the forward check; they arrive as keyword arguments."""
+    for option in reversed(_PROBE):
+        command = option(command)
+    return command
+
+
+def probe_from(values: Mapping[str, Any]) -> Probe | None:
+    """What the options of `probe` ask for; None if none is given."""
+    from hornet_convert.trace import Probe
+
+    size, seed, batch = values["image_size"], values["seed"], values["batch"]
+    if size is None and seed is None and batch is None:
+        return None
+    return Probe(size, seed or 0, batch or 1)
 
 
 def references(command: F) -> F:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from hornet_convert.errors import printable
 from hornet_convert.report import Report, first_failure, outcome
+from hornet_convert.trace import Trace
 from hornet_convert.verdict import MEANINGS
 
 STYLES = {"pass": "green", "fail": "bold red", "error": "bold red", "not checked": "yellow"}
@@ -55,6 +56,8 @@ def print_report(report: Report) -> None:
             detail = check.detail.removeprefix("not checked, ")
             table.add_row(status, check.code, printable(detail, 4000))
         screen.print(table)
+    if report.trace is not None and report.trace.around:
+        screen.print(_deviations(report.trace))
     if report.verdict is not None:
         word = report.verdict.word
         line = Text("verdict ").append(word, VERDICT_STYLES[word])
@@ -71,6 +74,26 @@ def print_report(report: Report) -> None:
         screen.print(Text(f"written {report.output}"), soft_wrap=True)
     elif report.status == "fail" and any(check.code == "readback" for check in report.checks):
         screen.print(Text("nothing written"))
+
+
+def _deviations(trace: Trace) -> Table:
+    """The parts around the first one that diverges."""
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 4))
+    table.add_column("part", no_wrap=True)
+    for title in ("largest value", "deviation", "relative", ""):
+        table.add_column(title, justify="right", no_wrap=True)
+    first = trace.first_diverging
+    for part in trace.around:
+        is_first = first is not None and part is trace.parts[first]
+        table.add_row(
+            part.module,
+            f"{part.largest:.3e}",
+            f"{part.absolute:.3e}",
+            f"{part.relative:.1e}",
+            "first to differ" if is_first else "",
+            style=STYLES["fail"] if is_first else "",
+        )
+    return table
 
 
 def _headline(report: Report) -> Text:

@@ -17,6 +17,7 @@ from hornet_convert.verdict import Requirement
 @options.require
 @options.ema
 @options.no_forward
+@options.probe
 @options.as_json
 def verify(
     ckpt: Path,
@@ -25,7 +26,7 @@ def verify(
     ema: bool,
     no_forward: bool,
     as_json: bool,
-    **known: object,
+    **more: object,
 ) -> int:
     r"""Tell the truth about any file: what it is, and whether it is right. Writes nothing.
 
@@ -40,15 +41,23 @@ def verify(
     from hornet_convert import verify as verification
     from hornet_convert.cli.finish import finish
     from hornet_convert.cli.progress import progress_bars
+    from hornet_convert.errors import UsageError
 
+    probe = options.probe_from(more)
+    if no_forward and probe is not None:
+        raise UsageError(
+            "--no-forward was given with an option of the forward check",
+            hint="Leave out --no-forward, or --image-size, --seed and --batch.",
+        )
     with progress_bars() as bars:
         report = verification.verify(
             ckpt,
             model=model,
-            references=options.references_from(known, ckpt, bars.show),
+            references=options.references_from(more, ckpt, bars.show),
             require=require,
             ema=ema,
             forward=not no_forward,
+            probe=probe,
             progress=bars.show,
         )
     return finish(report, as_json)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 
 from hornet_convert.architecture import Architecture
 from hornet_convert.errors import CheckFailedError
 from hornet_convert.layouts import Layout
-from hornet_convert.model.equivalence import compare_forward
+from hornet_convert.model.equivalence import Equivalence, compare_forward
 from hornet_convert.report import Check, failed, passed
+from hornet_convert.trace import Part, Probe, Trace
+
+USUAL = Probe()
 
 
 def forward_check(
@@ -19,6 +23,7 @@ def forward_check(
     target: Mapping[str, torch.Tensor],
     architecture: Architecture,
     num_classes: int | None,
+    probe: Probe = USUAL,
 ) -> Check:
     """Compare the source's own weights under their own names with the remapped ones.
 
@@ -30,19 +35,57 @@ def forward_check(
         The remapped tensors by reference name.
     architecture, num_classes
         What they are.
+    probe
+        The images.
     """
     try:
-        result = compare_forward(source, layout, target, architecture, num_classes)
+        result = compare_forward(
+            source,
+            layout,
+            target,
+            architecture,
+            num_classes,
+            image_size=probe.image_size,
+            seed=probe.seed,
+            batch=probe.batch,
+            float32=True,
+        )
     except CheckFailedError as error:
         return failed("forward", error.message)
-    height, width = result.image_size
+    return judged(result, f"{_images(result)} in float64, largest relative deviation: ")
+
+
+def judged(result: Equivalence, said: str) -> Check:
+    """The row for an outcome, its trace attached; the deviations are added to what is `said`."""
     stages = ", ".join(f"{stage.relative:.1e}" for stage in result.stages)
-    output = "logits" if num_classes is not None else "features"
-    said = (
-        f"one seeded {height}×{width} image in float64, largest relative deviation: "
-        f"stages {stages}; {output} {result.output.relative:.1e} "
-        f"(allowed {result.tolerance:.0e})"
-    )
+    final = result.output
+    said += f"stages {stages}; {final.module} {final.relative:.1e} (allowed {result.tolerance:.0e})"
+    if result.float32 is not None:
+        said += f"; float32 is within {result.float32.relative:.1e} of float64"
     if result.passed:
-        return passed("forward", said)
-    return failed("forward", f"{said}; first to differ: {result.first_diverging}")
+        check = passed("forward", said)
+    else:
+        first = result.first_diverging
+        culprit = f"first to differ: {first}" if first else "float32 gives no finite output"
+        check = failed("forward", f"{culprit}; {said}")
+    return replace(check, trace=_trace(result))
+
+
+def _images(result: Equivalence) -> str:
+    height, width = result.image_size
+    images = "one image" if result.batch == 1 else f"{result.batch} images"
+    return f"{images} of {height}×{width}, seed {result.seed},"
+
+
+def _trace(result: Equivalence) -> Trace:
+    return Trace(
+        tuple(
+            Part(part.module, part.absolute, part.largest, part.relative)
+            for part in result.deviations
+        ),
+        result.image_size,
+        result.seed,
+        result.batch,
+        result.tolerance,
+        None if result.float32 is None else result.float32.relative,
+    )
