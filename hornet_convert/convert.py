@@ -13,9 +13,10 @@ from typing import Any
 from hornet_convert import result_name, zoo
 from hornet_convert.checkpoint.reader import open_checkpoint
 from hornet_convert.checkpoint.state_dict import select_state_dict
-from hornet_convert.edits import AS_IT_IS, Edits, Plan, Target, plan
+from hornet_convert.edits import AS_IT_IS, Edits, Target
 from hornet_convert.errors import DiskError
-from hornet_convert.proof import edits_check, prove
+from hornet_convert.plan import Plan, plan
+from hornet_convert.proof import edits_note, prove, values_of_result
 from hornet_convert.provenance import write_provenance
 from hornet_convert.publish import Temporary, disk_errors, temporary
 from hornet_convert.readback import read_back
@@ -114,8 +115,7 @@ def _convert(
     edits = result_name.history(subject.checkpoint.metadata, made.tokens)
     written = write(subject, made, request.format, edits, file, reading(progress, "converting"))
     digest, rows = static_checks(subject, written.seen, request.references, request.require)
-    if made.tokens:
-        rows.append(edits_check(made, written.losses))
+    rows = [values_of_result(row, made, written.losses) for row in rows]
     with open_checkpoint(file.path) as result, _syncing(file):
         tensors = select_state_dict(result.root).tensors
         proof = prove(subject, made, result, tensors, forward=request.forward)
@@ -130,7 +130,8 @@ def _convert(
     row = None if request.ema else request.row or _published(subject, written.seen.sha256)
     stem = result_name.stem(made.architecture, made.num_classes, edits, row)
     final = request.out / result_name.file_name(stem, back.sha256, request.format)
-    notes = [*report.notes, *made.notes, *proof.notes]
+    edited = edits_note(made, written.losses)
+    notes = [*report.notes, *made.notes, *([edited] if edited else []), *proof.notes]
     if _already_there(final, back.sha256, request.force):
         notes.append(f"{final.name} was there already, the same")
     else:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from hornet_convert.casting import SOURCES, Losses, cast, decode, encode
 from hornet_convert.checkpoint.reader import Checkpoint
-from hornet_convert.edits import Part
 from hornet_convert.errors import UsageError
+from hornet_convert.plan import Part
 
 if TYPE_CHECKING:
     import numpy as np

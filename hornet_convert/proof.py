@@ -9,9 +9,9 @@ from typing import Any
 from hornet_convert.casting import Losses
 from hornet_convert.checkpoint.reader import Checkpoint
 from hornet_convert.checkpoint.tensors import Tensor
-from hornet_convert.edits import Plan
 from hornet_convert.naming import by_block
-from hornet_convert.report import Check, failed, not_checked, passed
+from hornet_convert.plan import Plan
+from hornet_convert.report import Check, failed, not_checked
 from hornet_convert.verify import NO_FORWARD, Subject, forward_equivalence
 
 
@@ -65,32 +65,35 @@ def prove(
     return Proof(check, drift.to_json(), (drift.sentence,))
 
 
-def edits_check(plan: Plan, losses: Mapping[str, Losses]) -> Check:
-    """Say what was changed; numbers that became infinite are a failure, with their tensors."""
-    parts = plan.parts
+def values_of_result(row: Check, plan: Plan, losses: Mapping[str, Losses]) -> Check:
+    """The check of the values, which fails too if rounding made numbers of the result infinite."""
     overflowed = {key: loss.overflowed for key, loss in losses.items() if loss.overflowed}
-    if overflowed:
-        names = by_block([parts[key].name for key in overflowed])
-        return failed(
-            "edits",
-            f"{sum(overflowed.values())} numbers are too large for {plan.rounded} and would "
-            f"become infinite: {names}; bfloat16 reaches as far as float32",
-        )
+    if row.code != "values" or not overflowed:
+        return row
+    names = by_block([plan.parts[key].name for key in overflowed])
+    said = (
+        f"{sum(overflowed.values())} numbers are too large for {plan.rounded} and would become "
+        f"infinite: {names}; bfloat16 reaches as far as float32"
+    )
+    return failed("values", said if row.status != "fail" else f"{row.detail}; {said}")
+
+
+def edits_note(plan: Plan, losses: Mapping[str, Losses]) -> str | None:
+    """What was changed, in a sentence; None if nothing was."""
+    parts = plan.parts.values()
     said = []
-    resized = [part for part in parts.values() if part.resized]
+    resized = sum(part.resized for part in parts)
     if resized:
         side = plan.architecture.resolution
-        said.append(f"{len(resized)} filters resized for {side}×{side} images")
+        said.append(f"{resized} filters resized for {side}×{side} images")
     if plan.rows is not None:
-        said.append(f"{len(plan.rows)} rows of the classifier taken")
+        said.append(f"{len(plan.rows)} rows of the classifier taken, those of ImageNet-1k")
     if plan.left_out:
         said.append(f"left out: {by_block(plan.left_out)}")
-    recast = sum(part.recast for part in parts.values())
-    if recast:
+    recast = sum(part.recast for part in parts)
+    if plan.rounded:
         vanished = sum(loss.vanished for loss in losses.values())
-        said.append(
-            f"{recast} tensors rounded to {plan.rounded}, {vanished} numbers of them to zero"
-            if plan.rounded
-            else f"{recast} tensors written in a wider type, exactly"
-        )
-    return passed("edits", "; ".join(said))
+        said.append(f"{recast} tensors rounded to {plan.rounded}, {vanished} numbers to zero")
+    elif recast:
+        said.append(f"{recast} tensors written in a wider type, exactly")
+    return f"edited: {'; '.join(said)}" if said else None

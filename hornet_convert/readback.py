@@ -8,8 +8,8 @@ from pathlib import Path
 
 from hornet_convert.checkpoint.reader import Checkpoint
 from hornet_convert.checkpoint.tensors import Tensor
-from hornet_convert.edits import Plan
 from hornet_convert.naming import listed
+from hornet_convert.plan import Plan
 from hornet_convert.pth_writer import ROOT
 from hornet_convert.report import Check, failed, passed
 from hornet_convert.scan import Scan

@@ -15,10 +15,11 @@ from typing import Final, Protocol
 
 from hornet_convert.casting import Losses, cast
 from hornet_convert.checkpoint.reader import Checkpoint
-from hornet_convert.edits import Plan, Target
+from hornet_convert.edits import Target
 from hornet_convert.fingerprint import fingerprint
 from hornet_convert.layouts import translate
 from hornet_convert.pickle_writer import Wrapper
+from hornet_convert.plan import Plan
 from hornet_convert.produce import check_types, produce
 from hornet_convert.pth_writer import PthFile
 from hornet_convert.publish import Temporary, disk_errors

@@ -23,7 +23,7 @@ LAYERS = (
     ("identity", "scan", "inspect", "elements", "result_name"),
     ("difference",),
     ("comparison",),
-    ("checks", "digest_checks", "generations", "edits", "produce"),
+    ("checks", "digest_checks", "generations", "edits", "plan", "produce"),
     ("model", "download"),
     ("verify",),
     ("provenance", "references", "compare", "proof", "writing", "readback"),
