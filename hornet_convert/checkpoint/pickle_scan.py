@@ -17,7 +17,7 @@ MAX_MARKS: Final = 10_000
 MAX_STRING: Final = 256 << 20  # bytes
 MAX_INTEGER: Final = 1024  # bytes, or digits where written as text
 MAX_LINE: Final = 64 << 10  # bytes of a text argument
-MAX_MEMORY: Final = 128 << 20  # bytes of objects, beyond the size of the file
+MAX_MEMORY: Final = 64 << 20  # bytes of objects, beyond the size of the file
 
 # (length if it is fixed, itself included, else 0; marked; pops; pushes; cost) by opcode.
 _ROWS = [

@@ -19,6 +19,7 @@ from hornet_convert.checkpoint.tensors import DTYPES, DType, Storage, Tensor, de
 from hornet_convert.errors import MalformedError, UnsupportedError, printable
 
 MAX_HEADER: Final = 16 << 20  # bytes; the header of the largest published models is below 1 MiB
+MAX_PARTS: Final = 1_200_000  # values in the header: as many as 100 000 tensors of ten axes have
 MAX_AXES: Final = 64
 _NOT_IN_FORMAT: Final = frozenset({"C128"})
 # Element types of the format that are not read -> bits of an element.
@@ -84,6 +85,12 @@ def read_safetensors(file: io.FileIO, size: int) -> Contents:
 
 
 def _parse(raw: bytes) -> dict[str, object]:
+    if (parts := sum(map(raw.count, (b",", b"[", b"{")))) > MAX_PARTS:
+        raise UnsupportedError(
+            "a safetensors header beyond all measure",
+            expected=f"at most {MAX_PARTS} values",
+            found=str(parts),
+        )
     try:
         # "replace" would change names; the format demands UTF-8.
         header = json.loads(

@@ -62,19 +62,22 @@ def open_regular(path: Path) -> tuple[io.FileIO, int]:
     shown = printable(str(path))
     try:
         _check_kind(path.stat().st_mode, shown)
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        file = io.FileIO(str(path), "rb", opener=_open_at_once)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise UsageError("there is no such file", where=shown, hint="Check the path.") from error
     except OSError as error:
         raise DiskError("the file cannot be opened", where=shown, found=error.strerror) from error
-    file = io.FileIO(descriptor, "rb")
     try:
-        status = os.fstat(descriptor)  # of what was opened, whatever the path means by now
+        status = os.fstat(file.fileno())  # of what was opened, whatever the path means by now
         _check_kind(status.st_mode, shown)
     except BaseException:
         file.close()
         raise
     return file, status.st_size
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
 def _check_kind(mode: int, shown: str) -> None:

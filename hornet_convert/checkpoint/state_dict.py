@@ -27,7 +27,7 @@ from hornet_convert.errors import (
     printable,
 )
 
-MAX_TENSORS: Final = 200_000
+MAX_TENSORS: Final = 100_000
 # Buffers of torch's and mmengine's averaged models beside the weights: how often was averaged.
 _COUNTERS: Final = frozenset({"n_averaged", "steps"})
 _OPTIMIZERS: Final = frozenset({"optimizer", "optimizer_state_dict", "param_groups"})

@@ -10,6 +10,7 @@ from hornet_convert.errors import printable
 
 Leaf = Tensor | RefusedTensor
 _CONTAINERS = (list, tuple, Dict, Set, Call)
+_LEAVES = (Tensor, RefusedTensor, Global)
 _SHOWN_PARTS = 8
 
 
@@ -21,27 +22,26 @@ def leaves(root: object, seen: set[int]) -> Iterator[Leaf | Global]:
     waiting = [root]
     while waiting:
         node = waiting.pop()
-        if isinstance(node, Tensor | RefusedTensor | Global):
+        if isinstance(node, _CONTAINERS):
+            if id(node) not in seen:
+                seen.add(id(node))
+                waiting.extend(reversed(_parts(node)))
+        elif isinstance(node, _LEAVES):
             yield node
-        elif isinstance(node, _CONTAINERS) and id(node) not in seen:
-            seen.add(id(node))
-            waiting.extend(reversed(_parts(node)))
 
 
 def _parts(node: object) -> list[object] | tuple[object, ...]:
     """Everything directly inside an inert value, keys of dicts too."""
-    match node:
-        case list() | tuple():
-            return node
-        case Dict():
-            return node.flat
-        case Set():
-            return node.elements
-        case Call():
-            own = [node.function, *node.args, node.kwargs, node.pairs]
-            return own + (node.elements or []) + (node.states or [])
-        case _:
-            return ()
+    if isinstance(node, list | tuple):
+        return node
+    if isinstance(node, Dict):
+        return node.flat
+    if isinstance(node, Set):
+        return node.elements
+    if isinstance(node, Call):
+        own = [node.function, *node.args, node.kwargs, node.pairs]
+        return own + (node.elements or []) + (node.states or [])
+    return ()
 
 
 def tensors_in(root: object) -> Iterator[tuple[str, Leaf]]:

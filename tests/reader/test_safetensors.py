@@ -157,6 +157,9 @@ def test_a_header_beyond_all_measure(tmp_path: Path) -> None:
     os.truncate(path, 18 << 20)
     with pytest.raises(UnsupportedError, match="beyond all measure"):
         read(path)
+    path.write_bytes(made('{"a":[' + "[]," * 700_000 + "[]]}", b""))
+    with pytest.raises(UnsupportedError, match="beyond all measure"):
+        read(path)
 
 
 def test_padding_and_no_tensors(tmp_path: Path) -> None:

@@ -163,8 +163,9 @@ def test_a_file_cut_while_it_is_open(tmp_path: Path) -> None:
     with open_checkpoint(path) as checkpoint:
         os.truncate(path, 1000)
         tensor = select_state_dict(checkpoint.root).tensors["w"]
-        with pytest.raises(DiskError, match="shorter"):
+        with pytest.raises(DiskError, match="shorter") as error:
             checkpoint.read(tensor)
+    assert str(path) == error.value.where
 
 
 def test_files_are_closed_on_refusal(tmp_path: Path) -> None:
