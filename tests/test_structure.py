@@ -93,6 +93,7 @@ def test_imports_go_one_way(name: str, tree: ast.Module) -> None:
         ("click", "cli"),
         ("rich", "cli"),
         ("tqdm", "cli"),
+        ("PIL", "model"),
     ],
 )
 def test_each_edge_has_one_home(edge: str, home: str) -> None:
@@ -126,7 +127,12 @@ def test_nothing_unpickles_or_prints() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", ["--help", "list --json", "verify --help", "convert --help", "fetch --help"]
+    "arguments",
+    [
+        "--help",
+        "list --json",
+        *(f"{name} --help" for name in ("verify", "convert", "fetch", "predict", "eval")),
+    ],
 )
 def test_light_commands_load_nothing_heavy(arguments: str) -> None:
     """Help and the list start without torch, requests, rich or numpy."""
@@ -134,7 +140,8 @@ def test_light_commands_load_nothing_heavy(arguments: str) -> None:
         "import sys\n"
         "from hornet_convert.cli import run\n"
         f"code = run({arguments.split()!r})\n"
-        "heavy = {'torch', 'requests', 'rich', 'numpy', 'tqdm', 'safetensors'} & set(sys.modules)\n"
+        "heavy = {'torch', 'requests', 'rich', 'numpy', 'tqdm', 'safetensors', 'PIL'}\n"
+        "heavy &= set(sys.modules)\n"
         "sys.exit(', '.join(sorted(heavy)) or code)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -1,0 +1,92 @@
+"""The arithmetic of an evaluation: shares, differences, standard errors, notes."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hornet_convert.evaluation import Accuracy, Evaluation, Tally
+from hornet_convert.images.samples import Skipped
+
+TINY = Evaluation(
+    model="tiny",
+    num_classes=1000,
+    resolution=224,
+    checkpoint=Path("a.pth"),
+    data=Path("val"),
+    tally=Tally(50_000, 41_420, 48_120),
+    classes=1000,
+    dataset_classes=1000,
+    available=50_000,
+)
+
+
+def test_the_difference_is_counted_in_standard_errors_of_the_published_share() -> None:
+    """Of 2500 images 80 % right where 90 % are published: 10 points, 16.7 standard errors."""
+    accuracy = Accuracy(2000, 2500, 90.0)
+    assert (80.0, -10.0) == (accuracy.percent, accuracy.difference)
+    assert accuracy.standard_error == pytest.approx(0.6)  # √(0.9 · 0.1 / 2500) = 0.006
+    assert accuracy.standard_errors == pytest.approx(-10 / 0.6)
+
+
+def test_without_published_figures_there_is_no_difference() -> None:
+    """The standard error is then that of the own share."""
+    accuracy = Accuracy(50, 100)
+    assert 50.0 == accuracy.percent
+    assert accuracy.standard_error == pytest.approx(5.0)
+    assert (None, None) == (accuracy.difference, accuracy.standard_errors)
+    assert None is Accuracy(9, 10, 100.0).standard_errors
+
+
+def test_tallies_add_up() -> None:
+    """As processes and batches do."""
+    assert Tally(5, 3, 4, 1) == Tally(2, 1, 1, 1) + Tally(3, 2, 3)
+    assert Tally(5, 3, 4, 1) == sum([Tally(2, 1, 1, 1), Tally(3, 2, 3)], Tally())
+
+
+def test_a_published_model_is_held_against_its_row() -> None:
+    """HorNet-T with 1000 classes: 82.84 and 96.24."""
+    assert (82.84, 82.84) == (TINY.top1.percent, TINY.top1.published)
+    assert (96.24, 96.24) == (TINY.top5.percent, TINY.top5.published)
+    expected = 100 * math.sqrt(0.8284 * 0.1716 / 50_000)
+    assert expected == pytest.approx(TINY.top1.standard_error)
+    [note] = TINY.notes
+    assert "50,000 images" in note
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"model": "large"}, {"model": "w8"}, {"num_classes": 10459}, {"model": "tiny-gf384"}],
+)
+def test_other_models_have_no_published_figures(changed: dict[str, Any]) -> None:
+    """A 21k model, another width, another head, other filters: nothing to compare with."""
+    evaluation = replace(TINY, **changed)
+    assert (None, None, None) == (
+        evaluation.published,
+        evaluation.top1.published,
+        evaluation.top5.standard_errors,
+    )
+
+
+def test_notes_say_what_limits_the_comparison() -> None:
+    """A 21k head, few classes, a limit."""
+    few = replace(TINY, classes=10, tally=Tally(90, 80, 85, 10), available=500)
+    assert any("10 of the 1000 classes" in note for note in few.notes)
+    assert "--limit: 100 of 500 images, spread evenly over all" in few.notes
+    large = replace(TINY, model="large", num_classes=10459)
+    assert any("of the 10459 outputs only the 1000" in note for note in large.notes)
+    assert any("no published figures for large" in note for note in large.notes)
+
+
+def test_what_was_skipped_is_counted_in_images() -> None:
+    """A folder counts as its images, a row as one."""
+    evaluation = replace(TINY, skipped=(Skipped("cats/", "?", 7), Skipped("a.jpg", "cut")))
+    assert 8 == evaluation.skipped_images
+    document = evaluation.to_json()
+    assert 8 == document["skipped_images"]
+    assert {"where": "cats/", "reason": "?", "images": 7} == document["skipped"][0]
+    assert ("pass", None) == (document["status"], document["error"])
+    assert {"correct", "percent", "published", "difference", "standard_error",
+            "difference_in_standard_errors"} == document["top1"].keys()  # fmt: skip
