@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -75,6 +74,8 @@ def _library_view(written: Checkpoint) -> View | None:
 
 def _not_in_archive(path: Path, plan: Plan) -> list[str]:
     """Keys whose storage the standard library does not find, with its size, in a zip archive."""
+    import zipfile
+
     try:
         with zipfile.ZipFile(path) as archive:
             sizes = {row.filename: row.file_size for row in archive.infolist()}
