@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hornet_convert.checkpoint.tensors import Tensor
 from hornet_convert.errors import printable
 
 
@@ -130,6 +131,8 @@ def describe(value: object) -> str:
             return f"an instance of {printable(value.type_name)}"
         case Call():
             return f"the outcome of {printable(value.type_name)}()"
+        case Tensor():
+            return "a tensor"
         case RefusedTensor():
             return f"a {value.kind} tensor"
         case _:

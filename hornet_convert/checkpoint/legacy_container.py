@@ -13,7 +13,7 @@ from typing import Final
 from hornet_convert.checkpoint.contents import Contents
 from hornet_convert.checkpoint.files import read_at
 from hornet_convert.checkpoint.inert import Call, Global, RefusedTensor, describe
-from hornet_convert.checkpoint.pickle_scan import TruncatedError, scan
+from hornet_convert.checkpoint.pickle_scan import MAX_STRING, TruncatedError, scan
 from hornet_convert.checkpoint.pickles import Machine, Meaning
 from hornet_convert.checkpoint.tensors import Storage
 from hornet_convert.checkpoint.torch_objects import StorageView, TorchMeaning, storage_type
@@ -23,6 +23,7 @@ MAGIC: Final = 0x1950A86A20F9469CFC6C
 PROTOCOL: Final = 1001
 _MAGIC_PICKLE: Final = b"\x8a\n" + MAGIC.to_bytes(10, "little") + b"."
 _FIRST_READ: Final = 1 << 18
+_LONGEST_MAGIC: Final = 64  # bytes of the first pickle, in any protocol
 
 Key = str | int
 
@@ -57,14 +58,14 @@ def read_legacy(file: io.FileIO, size: int) -> Contents:
 
 def _end_of_magic(prefix: _Prefix) -> int:
     """Position after the magic number; anything else is some other program's pickle."""
+    head = prefix.data[:_LONGEST_MAGIC]
     try:
-        end = prefix.end_of_pickle(0)
-        if Machine(prefix.data, 0, Meaning()).run() == MAGIC:
+        end = scan(head, 0, len(head))
+        if Machine(head, 0, Meaning()).run() == MAGIC:
             return end
     except MalformedError:
-        head = prefix.data[2 : 2 + len(_MAGIC_PICKLE)]
-        if len(head) > 2 and _MAGIC_PICKLE.startswith(head):
-            raise
+        if len(head) > 4 and _MAGIC_PICKLE.startswith(head[2:]):
+            raise _ends_within_pickles(len(_MAGIC_PICKLE) + 2, prefix.size) from None
     raise NotACheckpointError(
         "a pickle, but not one that torch wrote",
         expected="torch's magic number first",
@@ -87,15 +88,25 @@ class _Prefix:
                 return scan(self.data, start, self.size)
             except TruncatedError as error:
                 if error.need > self.size:
+                    raise _ends_within_pickles(error.need, self.size) from error
+                if error.need > MAX_STRING:
                     raise MalformedError(
-                        "the file ends within its pickles",
-                        expected=f"at least {error.need} bytes",
-                        found=f"{self.size} bytes",
-                        hint="The file is cut off: fetch it again.",
+                        "pickles beyond all measure",
+                        expected=f"at most {MAX_STRING} bytes",
+                        found=f"at least {error.need} bytes",
                     ) from error
                 # Twice as much each time, so that all scans together stay linear.
                 wanted = min(self.size, max(error.need, 2 * len(self.data)))
                 self.data += read_at(self.file, len(self.data), wanted - len(self.data))
+
+
+def _ends_within_pickles(need: int, size: int) -> MalformedError:
+    return MalformedError(
+        "the file ends within its pickles",
+        expected=f"at least {need} bytes",
+        found=f"{size} bytes",
+        hint="The file is cut off: fetch it again.",
+    )
 
 
 class _StorageId:

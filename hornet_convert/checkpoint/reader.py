@@ -127,9 +127,10 @@ def _gather(file: io.FileIO, tensor: Tensor) -> NDArray[np.uint8]:
     reach = 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.strides, strict=True))
     raw = np.empty(reach * size, np.uint8)
     read_into(file, tensor.storage.offset + tensor.first * size, raw.data)
-    view = np.lib.stride_tricks.as_strided(
-        raw.view(f"V{size}"), tensor.shape, [stride * size for stride in tensor.strides]
-    )
+    # The stride of an axis of length 1 reaches nothing and may be any number.
+    axes = zip(tensor.shape, tensor.strides, strict=True)
+    strides = [stride * size if n > 1 else 0 for n, stride in axes]
+    view = np.lib.stride_tricks.as_strided(raw.view(f"V{size}"), tensor.shape, strides)
     dense = np.ascontiguousarray(view).reshape(-1).view(np.uint8)
     if tensor.storage.big_endian:
         part = size // 2 if tensor.dtype.kind == "complex" else size

@@ -30,7 +30,7 @@ class Surroundings:
             printable(part, 80) if isinstance(part, str) else describe(part) for part in path
         )
         tensors, foreign = self._inside(value)
-        parts = ["a tensor" if isinstance(value, Tensor) else describe(value)]
+        parts = [describe(value)]
         if tensors and not isinstance(value, Tensor | RefusedTensor):
             parts.append(f"{tensors} tensors in it")
         if foreign:

@@ -133,7 +133,7 @@ def _looks_like_torch(entries: dict[str, Entry], root: str) -> bool:
 
 
 def _check_version(file: io.FileIO, entries: dict[str, Entry], root: str) -> None:
-    entry = entries.get(f"{root}/version")
+    entry = entries.get(f"{root}/.data/version") or entries.get(f"{root}/version")
     if entry is None:
         return
     text = _checked(file, entry, 64).strip()

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hornet_convert.checkpoint.reader import open_checkpoint
@@ -22,6 +22,7 @@ from hornet_convert.checkpoint.state_dict import select_state_dict
 from hornet_convert.checkpoint.tensors import BY_TORCH_NAME
 from hornet_convert.errors import UnsupportedError
 from tests.reader.assemble import Entry, Zip
+from tests.reader.examples import examples
 
 DTYPES = {name: getattr(torch, name) for name in BY_TORCH_NAME}
 UNTYPED = {
@@ -122,7 +123,7 @@ def unwrapped(loaded: Any) -> Any:
     return loaded
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     specs=SPECS,
     wrapper=st.sampled_from(sorted(WRAPPERS)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import struct
 from pathlib import Path
@@ -214,6 +215,24 @@ def test_other_pickles_are_no_checkpoints(tmp_path: Path) -> None:
             path.write_bytes(pickle.dumps(value, protocol))
             with pytest.raises(NotACheckpointError, match="pickle, but not one that torch wrote"):
                 read(path)
+
+
+def test_a_large_pickle_of_another_program_is_not_read_whole(tmp_path: Path) -> None:
+    """Whether torch wrote a pickle shows in its first bytes; no more of it is read."""
+    path = tmp_path / "x.pkl"
+    path.write_bytes(pickle.dumps([bytes(100_000)], 4))
+    os.truncate(path, 1 << 40)
+    with pytest.raises(NotACheckpointError, match="not one that torch wrote"):
+        read(path)
+
+
+def test_pickles_beyond_all_measure(tmp_path: Path) -> None:
+    """A legacy file whose pickles would be most of a sparse terabyte is refused unread."""
+    path = tmp_path / "x.pth"
+    path.write_bytes(HEAD + b"\x80\x02(" + (b"X" + struct.pack("<I", 256 << 20)))
+    os.truncate(path, 1 << 40)
+    with pytest.raises(MalformedError, match="beyond all measure"):
+        read(path)
 
 
 def test_a_whole_module_is_named(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hornet_convert.checkpoint.inert import Call, Dict, Global, Set
@@ -17,6 +17,7 @@ from hornet_convert.checkpoint.opcodes import OPCODES
 from hornet_convert.checkpoint.pickle_scan import TruncatedError, scan
 from hornet_convert.checkpoint.pickles import Machine, Meaning
 from hornet_convert.errors import FileRefusedError, MalformedError
+from tests.reader.examples import examples
 
 SCALARS = (
     st.sampled_from([None, True, False, 2**300, -(2**600), 0, -1, 255, 65536, 2**31, -(2**31)])
@@ -81,14 +82,14 @@ def thawed(value: object) -> Any:
             return value
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(value=VALUES, protocol=st.integers(0, 5))
 def test_plain_data_of_every_protocol(value: object, protocol: int) -> None:
     """Plain data comes out as it went in, at any protocol."""
     assert same(value, thawed(read(pickle.dumps(value, protocol))))
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(values=st.lists(VALUES, min_size=2, max_size=4), protocol=st.integers(0, 5))
 def test_the_end_of_each_of_several_pickles(values: list[object], protocol: int) -> None:
     """Pickles back to back are told apart."""
@@ -99,7 +100,7 @@ def test_the_end_of_each_of_several_pickles(values: list[object], protocol: int)
     assert len(data) == position
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(value=VALUES, protocol=st.integers(0, 5), data=st.data())
 def test_every_cut_is_noticed(value: object, protocol: int, data: st.DataObject) -> None:
     """A pickle that ends early asks for more than is there, never for nothing."""
@@ -342,7 +343,7 @@ def _length(data: bytes, position: int) -> int:
     return int(next(ops)[2] or 0)
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(data=st.binary(max_size=60), tail=st.sampled_from([b".", b"N.", b""]))
 def test_any_bytes_are_refused_or_read(data: bytes, tail: bytes) -> None:
     """Arbitrary bytes end in a value or in a refusal, never in another exception."""
@@ -366,7 +367,7 @@ PIECES = st.lists(
 )
 
 
-@settings(max_examples=1000, deadline=None)
+@examples(1000)
 @given(pieces=PIECES)
 def test_any_opcodes_are_refused_or_read(pieces: list[bytes]) -> None:
     """Arbitrary sequences of opcodes end in a value or in a refusal."""

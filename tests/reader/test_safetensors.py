@@ -13,13 +13,14 @@ import pytest
 import safetensors
 import safetensors.torch
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hornet_convert.checkpoint.reader import open_checkpoint
 from hornet_convert.checkpoint.state_dict import select_state_dict
 from hornet_convert.checkpoint.tensors import BY_TORCH_NAME
 from hornet_convert.errors import FileRefusedError, MalformedError, UnsupportedError
+from tests.reader.examples import examples
 
 ROW = {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}
 DATA = struct.pack("<4f", 1, 2, 3, 4)
@@ -45,7 +46,7 @@ def read(path: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
 WRITABLE = sorted(name for name in BY_TORCH_NAME if name != "complex128")
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     tensors=st.dictionaries(
         st.text(min_size=1, max_size=8).filter(
@@ -172,7 +173,7 @@ def test_padding_and_no_tensors(tmp_path: Path) -> None:
         read(path)
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(data=st.data())
 def test_a_changed_header_is_refused_or_read_as_the_library_does(
     data: st.DataObject, tmp_path_factory: Any

@@ -141,6 +141,10 @@ BROKEN: dict[str, tuple[Zip, str]] = {
         "too large",
     ),
     "version unknown": (Zip([*entries()[:3], Entry("archive/version", b"11\n")]), "version"),
+    "version in its other place": (
+        Zip([*entries(), Entry("archive/.data/version", b"11\n")]),
+        "version",
+    ),
     "version no number": (Zip([*entries()[:3], Entry("archive/version", b"x")]), "version"),
     "something after the pickle": (
         Zip([Entry("archive/data.pkl", entries()[0].data + b"N."), *entries()[1:]]),
@@ -256,6 +260,7 @@ def test_strange_but_sound_views_are_read(tmp_path: Path) -> None:
         (text("empty, far off"), tensor(storage("0", 6), (0, 1 << 40), (1, 1), first=1 << 50)),
         (text("scalar"), tensor(storage("0", 6), (), (), first=5)),
         (text("ones"), tensor(storage("0", 6), (1, 1), (1 << 60, 1 << 60), first=2)),
+        (text("far"), tensor(storage("0", 6), (1, 2), ((1 << 63) - 1, 0), first=3)),
     )
     path = tmp_path / "x.pth"
     path.write_bytes(Zip(zip_entries(body, {"0": VALUES})).build())
@@ -267,6 +272,7 @@ def test_strange_but_sound_views_are_read(tmp_path: Path) -> None:
         "empty, far off": (),
         "scalar": (5,),
         "ones": (2,),
+        "far": (3, 3),
     } == floats
 
 
