@@ -33,7 +33,7 @@ from hornet_convert.errors import (
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="hornet-convert")
 def cli() -> None:
-    r"""Fetch, check, convert and verify the nine published HorNet checkpoints.
+    """Fetch, check, convert and verify the nine published HorNet checkpoints.
 
     No code from a checkpoint is ever run.
 

@@ -9,7 +9,7 @@ from hornet_convert.cli import options
 
 @click.group()
 def cache() -> None:
-    r"""Look after the downloaded files.
+    """Look after the downloaded files.
 
     \b
     Examples:
@@ -21,7 +21,7 @@ def cache() -> None:
 @cache.command("list")
 @options.cache
 def list_files(cache: str | None) -> int:
-    r"""Show what is kept, from where, and how much it takes.
+    """Show what is kept, from where, and how much it takes.
 
     \b
     Example:
@@ -41,7 +41,7 @@ def list_files(cache: str | None) -> int:
 @cache.command()
 @options.cache
 def verify(cache: str | None) -> int:
-    r"""Read every kept file again and compare its SHA-256 with the recorded one.
+    """Read every kept file again and compare its SHA-256 with the recorded one.
 
     \b
     Example:
@@ -62,7 +62,7 @@ def verify(cache: str | None) -> int:
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 @options.cache
 def clear(names: tuple[str, ...], cache: str | None) -> int:
-    r"""Remove kept files and unfinished downloads: all, or those of the models named.
+    """Remove kept files and unfinished downloads: all, or those of the models named.
 
     \b
     Example:

@@ -16,7 +16,7 @@ from hornet_convert.cli import options
 @click.option("--ema", is_flag=True, help="Take the averaged (EMA) weights in B.")
 @options.as_json
 def compare(a: Path, b: Path, tensors: bool, ema: bool, as_json: bool) -> int:
-    r"""Compare the weights in two checkpoints, whatever container, layout or type they come in.
+    """Compare the weights in two checkpoints, whatever container, layout or type they come in.
 
     Exit code 0 if every tensor is the same bit for bit, 1 if not. The sentence says what the
     difference looks like: rounding, a scale, an averaged (EMA) twin, a few numbers, other weights.

@@ -38,7 +38,7 @@ def convert(
     as_json: bool,
     **more: object,
 ) -> int:
-    r"""Convert a local checkpoint, and prove the result before it gets its name.
+    """Convert a local checkpoint, and prove the result before it gets its name.
 
     \b
     Examples:

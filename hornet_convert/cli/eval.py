@@ -47,7 +47,7 @@ def evaluate(
     as_json: bool,
     **values: Any,
 ) -> int:
-    r"""Measure Top-1 and Top-5 on labelled images, beside the published figures.
+    """Measure Top-1 and Top-5 on labelled images, beside the published figures.
 
     DIR holds a folder per class, named by its synset of ImageNet-1k (n01440764), or is a CSV file
     with the columns path,label; a label is a synset or a class number. Models of ImageNet-21k are

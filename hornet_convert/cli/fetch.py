@@ -35,7 +35,7 @@ def fetch(
     as_json: bool,
     **how: object,
 ) -> int:
-    r"""Download, check, convert and prove published checkpoints.
+    """Download, check, convert and prove published checkpoints.
 
     NAME is any spelling: large-gf384, HorNet-L-GF384, hornet_large_gf_img384, or the file's stem.
     Sources are tried in order: the mirror, OpenMMLab, the authors' links.

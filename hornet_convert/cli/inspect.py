@@ -15,7 +15,7 @@ from hornet_convert.cli import options
 @options.ema
 @options.as_json
 def inspect(file: Path, tensors: bool, ema: bool, as_json: bool) -> int:
-    r"""Show what is in a checkpoint, HorNet or not, without running or loading anything of it.
+    """Show what is in a checkpoint, HorNet or not, without running or loading anything of it.
 
     Container, wrapper, layout, model, tensors by block, what lies beside the weights, and what a
     plain pickle.load of the file would import and call.

@@ -13,7 +13,7 @@ from hornet_convert.cli import options
 @click.command("list")
 @options.as_json
 def list_models(as_json: bool) -> int:
-    r"""Show the nine published checkpoints, with parameters and FLOPs computed from the definition.
+    """Show the nine published checkpoints, with parameters and FLOPs computed from the definition.
 
     \b
     Example:

@@ -19,7 +19,7 @@ from hornet_convert.cli import options
 )
 @click.option("--forget", metavar="NAME", help="Remove the pins of a model.")
 def pins(cache: str | None, merge: Path | None, forget: str | None) -> int:
-    r"""Print the trust record: full SHA-256, size and fingerprint of every source that was good.
+    """Print the trust record: full SHA-256, size and fingerprint of every source that was good.
 
     After the first good fetch from a source, another file from there is an error. The output is the
     JSON that --merge reads.

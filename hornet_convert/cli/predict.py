@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 )
 @options.as_json
 def predict(images: tuple[Path, ...], top: int, as_json: bool, **values: Any) -> int:
-    r"""Say what is in images: the most probable classes, with their probabilities.
+    """Say what is in images: the most probable classes, with their probabilities.
 
     IMAGE is a file, or a folder that stands for all images below it. Needs Pillow:
     pip install 'hornet-convert[images]'.

@@ -30,7 +30,7 @@ def validate(
     junit: Path | None,
     **how: object,
 ) -> int:
-    r"""Fetch, convert, verify and read back every published checkpoint; keep no result.
+    """Fetch, convert, verify and read back every published checkpoint; keep no result.
 
     All nine, or those named. A source that cannot be reached is told apart from a failed check.
 

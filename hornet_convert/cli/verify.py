@@ -28,7 +28,7 @@ def verify(
     as_json: bool,
     **more: object,
 ) -> int:
-    r"""Tell the truth about any file: what it is, and whether it is right. Writes nothing.
+    """Tell the truth about any file: what it is, and whether it is right. Writes nothing.
 
     The verdict is authentic, identified or consistent, or failed. The files in the trust record
     (see `pins`) count as known.

@@ -1,1 +1,1 @@
-"""Everything that computes: the reference HorNet, a second forward, their comparison. Imports torch."""
+"""Everything that computes: the reference HorNet, a second forward, their comparison."""
