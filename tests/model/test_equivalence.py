@@ -1,0 +1,277 @@
+"""Forward equivalence passes right weights only, and names where wrong ones begin."""
+
+import gc
+import math
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+
+import pytest
+import torch
+from torch import Tensor
+
+from fixtures import small
+from hornet_convert.architecture import Architecture
+from hornet_convert.errors import CheckFailedError
+from hornet_convert.layouts import LAYOUTS, Layout
+from hornet_convert.model.equivalence import TOLERANCE, Deviation, Equivalence, compare_forward
+
+Tensors = dict[str, Tensor]
+SIDE = 64
+
+
+def compare(
+    source: Mapping[str, Tensor],
+    target: Mapping[str, Tensor],
+    name: str = "w8-gf",
+    layout: Layout = "official",
+    *,
+    num_classes: int | None = small.NUM_CLASSES,
+    float32: bool = False,
+) -> Equivalence:
+    """The comparison on a small image."""
+    architecture = Architecture.from_name(name)
+    return compare_forward(
+        source, layout, target, architecture, num_classes, image_size=SIDE, float32=float32
+    )
+
+
+@pytest.mark.parametrize("name", small.NAMES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_right_weights_pass(name: str, layout: Layout) -> None:
+    """The same weights agree to float64's precision, part by part, in every layout."""
+    target = small.tensors(name, "reference")
+    result = compare(small.tensors(name, layout), target, name, layout, float32=True)
+    assert result.passed
+    assert result.first_diverging is None
+    assert 1 + 3 + 25 + 2 == len(result.deviations)
+    assert all(part.relative < TOLERANCE / 1000 for part in result.deviations)
+    assert [0, 1, 2, 3] == [part.stage for part in result.stages]
+    assert "stages.2.blocks.17" == result.stages[2].module
+    assert "head.fc" == result.output.module
+    assert result.float32 is not None
+    assert 0 < result.float32.relative < 2e-6
+
+
+def test_native_resolution_and_repeatable() -> None:
+    """Without a size the image has the architecture's; the seed fixes it; the batch is as asked."""
+    weights = small.tensors("w8-gf64", "reference")
+    architecture = Architecture.from_name("w8-gf64")
+
+    def run(seed: int = 0, batch: int = 1) -> Equivalence:
+        return compare_forward(
+            weights, "reference", weights, architecture, 10, seed=seed, batch=batch
+        )
+
+    first = run()
+    assert (64, 64) == first.image_size
+    assert first == run()
+    assert first.deviations != run(seed=1).deviations
+    assert 2 == run(batch=2).batch
+
+
+def test_sizes_that_are_not_square() -> None:
+    """Height and width may differ."""
+    weights = small.tensors("w8-gf", "reference")
+    result = compare_forward(
+        weights, "reference", weights, Architecture.from_name("w8-gf"), 10, image_size=(33, 70)
+    )
+    assert result.passed
+    assert (33, 70) == result.image_size
+
+
+def swap(one: str, other: str) -> Callable[[Tensors], None]:
+    """Exchange two tensors."""
+
+    def damage(weights: Tensors) -> None:
+        weights[one], weights[other] = weights[other], weights[one]
+
+    return damage
+
+
+def change(name: str, by: Callable[[Tensor], Tensor]) -> Callable[[Tensors], None]:
+    """Replace a tensor by a function of it."""
+
+    def damage(weights: Tensors) -> None:
+        weights[name] = by(weights[name])
+
+    return damage
+
+
+def one_element(tensor: Tensor) -> Tensor:
+    """The same with the middle element 1 % larger."""
+    changed = tensor.clone()
+    changed.view(-1)[changed.numel() // 2] *= 1.01
+    return changed
+
+
+DAMAGES = {
+    "stem": change("stem.0.weight", lambda t: t.flip(-1)),
+    "stages.0.blocks.0": swap("stages.0.blocks.0.gamma1", "stages.0.blocks.0.gamma2"),
+    "stages.0.blocks.1": swap("stages.0.blocks.1.norm1.bias", "stages.0.blocks.1.norm2.bias"),
+    "stages.1.downsample": change("stages.1.downsample.1.weight", lambda t: t.transpose(-1, -2)),
+    "stages.1.blocks.0": change("stages.1.blocks.0.gnconv.dwconv.weight", one_element),
+    "stages.2.blocks.0": change("stages.2.blocks.0.gnconv.pws.1.bias", one_element),
+    "stages.2.blocks.3": swap(
+        "stages.2.blocks.3.gnconv.dwconv.pre_norm.weight",
+        "stages.2.blocks.3.gnconv.dwconv.post_norm.weight",
+    ),
+    "stages.2.blocks.8": change("stages.2.blocks.8.gnconv.dwconv.complex_weight", one_element),
+    "stages.2.blocks.9": swap("stages.2.blocks.9.mlp.fc1.bias", "stages.2.blocks.10.mlp.fc1.bias"),
+    "stages.2.blocks.12": change("stages.2.blocks.12.mlp.fc2.weight", lambda t: t.half().float()),
+    "stages.2.blocks.17": change("stages.2.blocks.17.gnconv.proj_out.weight", torch.neg),
+    "stages.3.blocks.0": change("stages.3.blocks.0.gnconv.dwconv.dw.weight", lambda t: t.roll(1)),
+    "stages.3.blocks.1": change("stages.3.blocks.1.norm2.weight", torch.zeros_like),
+    "head.norm": change("head.norm.weight", lambda t: t * 1.01),
+    "head.fc": change("head.fc.bias", one_element),
+}
+
+
+@pytest.mark.parametrize(("module", "damage"), DAMAGES.items())
+def test_damage_is_caught_and_placed(module: str, damage: Callable[[Tensors], None]) -> None:
+    """Any change to the target fails, and the first part named is the damaged one."""
+    target = small.tensors("w8-gf", "reference")
+    damage(target)
+    result = compare(small.tensors("w8-gf"), target)
+    assert not result.passed
+    assert module == result.first_diverging
+    assert result.output.relative > TOLERANCE
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("side", ["source", "target", "both"])
+def test_what_is_no_number_never_passes(value: float, side: str) -> None:
+    """NaN and infinities fail, also where both sides have the same."""
+    source, target = small.tensors("w8-gf", "reference"), small.tensors("w8-gf", "reference")
+    for weights in {"source": [source], "target": [target], "both": [source, target]}[side]:
+        weights["stages.1.blocks.1.mlp.fc1.bias"][3] = value
+    result = compare(source, target, layout="reference", float32=True)
+    assert not result.passed
+    assert "stages.1.blocks.1" == result.first_diverging
+    assert math.inf == result.output.relative
+
+
+def test_an_output_of_zeros_shows_nothing() -> None:
+    """Two dead networks are not equivalent: nothing was compared."""
+    weights = {
+        key: torch.zeros_like(tensor) for key, tensor in small.tensors("w8", "reference").items()
+    }
+    result = compare(weights, weights, "w8", "reference")
+    assert not result.passed
+    assert "stem" == result.first_diverging
+
+
+def test_overflow_in_float32_does_not_pass() -> None:
+    """Weights whose float32 forward gives no numbers fail when it is asked for."""
+    weights = small.tensors("w8", "reference")
+    weights["head.norm.weight"] *= 1e38
+    weights["head.fc.weight"] *= 1e6
+    assert compare(weights, weights, "w8", "reference").passed
+    assert not compare(weights, weights, "w8", "reference", float32=True).passed
+
+
+@pytest.mark.parametrize(("absolute", "largest"), [(math.nan, 1.0), (0.0, math.inf), (0.0, 0.0)])
+def test_relative_deviation_of_nothing_is_infinite(absolute: float, largest: float) -> None:
+    """What cannot be judged does not look good."""
+    assert math.inf == Deviation("stem", absolute, largest).relative
+
+
+def test_nothing_compared_is_no_pass() -> None:
+    """An empty comparison does not pass."""
+    assert not Equivalence((), (32, 32), 0, 1).passed
+
+
+def test_without_classifier() -> None:
+    """Without a classifier the features are compared, with or without one in the source."""
+    target = small.tensors("w8-gf", "reference", num_classes=None)
+    for classes in (None, small.NUM_CLASSES):
+        source = small.tensors("w8-gf", num_classes=classes)
+        # Same numbers: the classifier is the only tensor that depends on it.
+        result = compare(source, target, num_classes=None)
+        assert result.passed
+        assert "head.norm" == result.output.module
+
+
+def test_backbone() -> None:
+    """Without a final norm on either side the last map is compared."""
+    source, target = (
+        {key: tensor for key, tensor in weights.items() if not key.startswith(("head", "norm."))}
+        for weights in (small.tensors("w8-gf"), small.tensors("w8-gf", "reference"))
+    )
+    result = compare(source, target, num_classes=None)
+    assert result.passed
+    assert "stages.3.blocks.1" == result.output.module
+
+
+@pytest.mark.parametrize("key", ["stages.2.5.norm1.weight", "norm.weight", "stages.2.17.gamma2"])
+def test_source_with_missing_tensors(key: str) -> None:
+    """A source that does not have all parts cannot pass."""
+    source = small.tensors("w8-gf")
+    del source[key]
+    with pytest.raises(CheckFailedError):
+        compare(source, small.tensors("w8-gf", "reference"))
+
+
+def test_source_with_more_blocks() -> None:
+    """Nor can one with a block too many, at the end or before."""
+    target = small.tensors("w8-gf", "reference")
+    for stage, depth in ((2, 18), (3, 2)):
+        source = small.tensors("w8-gf")
+        last = f"stages.{stage}.{depth - 1}."
+        for key, tensor in list(source.items()):
+            if key.startswith(last):
+                source[key.replace(last, f"stages.{stage}.{depth}.")] = tensor
+        with pytest.raises(CheckFailedError, match="other parts") as caught:
+            compare(source, target)
+        assert f"stages.{stage}.blocks.{depth}" == caught.value.found
+
+
+def test_target_with_missing_or_misshapen_tensors() -> None:
+    """The tensor and the part are named."""
+    source = small.tensors("w8-gf")
+    target = small.tensors("w8-gf", "reference")
+    misshapen = target | {"stages.1.blocks.2.gamma1": torch.ones(1)}
+    with pytest.raises(CheckFailedError, match="gamma1") as caught:
+        compare(source, misshapen)
+    assert "stages.1.blocks.2" == caught.value.where
+    del target["head.fc.bias"]
+    with pytest.raises(CheckFailedError, match=r"no tensor 'head\.fc\.bias'"):
+        compare(source, target)
+
+
+class Fresh(Mapping[str, Tensor]):
+    """Weights that are copied when asked for; counts the bytes of copies still alive."""
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        self._weights = weights
+        self.alive = 0
+        self.peak = 0
+
+    def __getitem__(self, name: str) -> Tensor:
+        copy = self._weights[name].clone()
+        self.alive += copy.nbytes
+        self.peak = max(self.peak, self.alive)
+        weakref.finalize(copy, self._gone, copy.nbytes)
+        return copy
+
+    def _gone(self, nbytes: int) -> None:
+        self.alive -= nbytes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+
+def test_one_part_in_memory_at_a_time() -> None:
+    """Neither side holds on to the weights of more than one block."""
+    weights = small.tensors("w16-gf", "reference")
+    blocks: dict[str, int] = {}
+    for key, tensor in weights.items():
+        part = ".".join(key.split(".")[:4])
+        blocks[part] = blocks.get(part, 0) + tensor.nbytes
+    source, target = Fresh(weights), Fresh(weights)
+    gc.collect()
+    assert compare(source, target, "w16-gf", "reference", float32=True).passed
+    assert max(source.peak, target.peak) <= max(blocks.values())
+    assert sum(blocks.values()) > 2 * max(blocks.values())
