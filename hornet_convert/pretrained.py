@@ -1,19 +1,21 @@
 """A published model ready to be loaded: fetched, converted and proven once, then kept in the cache.
 
-The result lies in `converted/` of the cache folder, with its record beside it. It is used again as
-long as its bytes are those of the record, and it came from a source that would be asked now.
+The result lies in `converted/` of the cache folder; `<model>.kept.json` there says which it is, its
+SHA-256 and where it came from. It is used again as long as its bytes are those, and its source is
+one that would be asked now.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hornet_convert import zoo
 from hornet_convert.convert import Request
 from hornet_convert.download.digests import sha256_of
-from hornet_convert.download.disk import disk_errors, read_json
+from hornet_convert.download.disk import disk_errors, read_json, write_json
 from hornet_convert.download.edges import Edges, Event, ignore
+from hornet_convert.download.index import is_plain_name
 from hornet_convert.download.locks import exclusive
 from hornet_convert.download.sources import Source, sources_for
 from hornet_convert.errors import CheckFailedError
@@ -53,6 +55,10 @@ def pretrained(
             return kept or _convert(model, how, folder, events, progress)
 
 
+def _record(model: zoo.Published, folder: Path) -> Path:
+    return folder / f"{model.name}.kept.json"
+
+
 def _convert(
     model: zoo.Published,
     how: Download,
@@ -60,7 +66,7 @@ def _convert(
     events: Callable[[Event], None],
     progress: Callable[[str], Progress | None],
 ) -> Path:
-    request = Request(folder, force=True)  # what has the name is not what its record says
+    request = Request(folder, force=True)  # a damaged file may have the name
     [report] = fetch([model], how, request, events=events, progress=progress)
     if report.error is not None:
         raise report.error
@@ -71,31 +77,25 @@ def _convert(
             found=first_failure(report),
             hint=f"`hornet-convert fetch {model.name}` shows all checks; --refetch downloads anew.",
         )
-    return Path(report.output)
+    path, source = Path(report.output), report.source or {}
+    kept = {"file": path.name, "sha256": report.output_sha256}
+    write_json(_record(model, folder), {**kept, "source": source["name"], "url": source["url"]})
+    return path
 
 
 def _kept(model: zoo.Published, folder: Path, sources: list[Source]) -> Path | None:
-    """The newest intact result from one of the sources."""
-    records = folder.glob(f"{model.stem}-*.json")
-    for path in sorted(records, key=lambda path: path.stat().st_mtime, reverse=True):
-        record = read_json(path) or {}
-        file = path.with_suffix(".safetensors")
-        if (
-            file.is_file()
-            and _came_from(record.get("source"), sources)
-            and sha256_of(file)[0] == record.get("sha256")
-        ):
-            return file
-    return None
+    """The result that is kept, if it is whole and came from one of the sources."""
+    record = read_json(_record(model, folder)) or {}
+    name = record.get("file")
+    if not isinstance(name, str) or not is_plain_name(name) or not (folder / name).is_file():
+        return None
+    if not any(_came_from(record, source) for source in sources):
+        return None
+    return folder / name if sha256_of(folder / name)[0] == record.get("sha256") else None
 
 
-def _came_from(recorded: object, sources: list[Source]) -> bool:
-    """Whether what a record says of its source is one of these."""
-    if not isinstance(recorded, dict):
-        return False
-    name, url = recorded.get("name"), str(recorded.get("url"))
-    return any(
-        name == source.name
-        and (url == source.location or url.startswith(source.location.rstrip("/") + "/"))
-        for source in sources
-    )
+def _came_from(record: Mapping[str, object], source: Source) -> bool:
+    """Whether the record names this source; a mirror's file lies below its address."""
+    url = str(record.get("url"))
+    below = url.startswith(source.location.rstrip("/") + "/")
+    return record.get("source") == source.name and (url == source.location or below)

@@ -1,0 +1,170 @@
+"""A model by name: fetched and converted once, used again only while it is what its record says."""
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fixtures import small
+from hornet_convert import zoo
+from hornet_convert.cli import run
+from hornet_convert.download.cache import Cache
+from hornet_convert.download.edges import Event
+from hornet_convert.errors import CheckFailedError, HornetConvertError, SourceUnreachableError
+from hornet_convert.fetch import Download
+from hornet_convert.model.load import load_model
+from hornet_convert.pretrained import pretrained
+from tests.usage.pictures import picture
+
+
+def publish(folder: Path, label: str = "w8") -> zoo.Published:
+    """A mirror with one small checkpoint in it, and the row that stands for it."""
+    folder.mkdir(exist_ok=True)
+    path = small.write(folder / "new.pth", "openmmlab-legacy", "w8", num_classes=1000, label=label)
+    digits = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    row = replace(zoo.find("tiny"), name="w8", sha8=digits, superseded=())
+    path.rename(folder / row.file_name)
+    return row
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Path:
+    """Where the mirror lies."""
+    return tmp_path / "mirror"
+
+
+@pytest.fixture
+def how(tmp_path: Path, mirror: Path) -> Download:
+    """A cache of its own, and the mirror alone."""
+    return Download(Cache.at(tmp_path / "cache"), mirror=str(mirror), pin="mirror")
+
+
+def test_it_is_fetched_and_converted_once(mirror: Path, how: Download) -> None:
+    """The second time the kept result is used, even when the source has gone."""
+    row = publish(mirror)
+    path = pretrained(row, how)
+    assert how.cache.folder / "converted" == path.parent
+    assert "w8" == load_model(path).architecture.name
+    written = path.stat()
+    (mirror / row.file_name).unlink()
+    again = pretrained(row, how)
+    assert (path, written.st_ino, written.st_mtime_ns) == (
+        again, again.stat().st_ino, again.stat().st_mtime_ns,
+    )  # fmt: skip
+
+
+def test_a_damaged_result_is_made_again(mirror: Path, how: Download) -> None:
+    """One changed byte is seen, and never loaded."""
+    row = publish(mirror)
+    path = pretrained(row, how)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert path == pretrained(row, how)
+    assert whole == path.read_bytes()
+
+
+def test_a_record_that_is_damaged_is_no_record(mirror: Path, how: Download) -> None:
+    """The result is made again."""
+    row = publish(mirror)
+    path = pretrained(row, how)
+    record = path.parent / "w8.kept.json"
+    written = record.read_text()
+    for text in ("", "{", '{"file": "../a"}', written.replace("w8", "w9")):
+        record.write_text(text)
+        assert path == pretrained(row, how)
+        assert written == record.read_text()
+
+
+def test_a_result_of_another_source_is_not_used(
+    mirror: Path, how: Download, tmp_path: Path
+) -> None:
+    """Who names a mirror gets that mirror's file, not what another one gave before."""
+    row = publish(mirror)
+    pretrained(row, how)
+    (tmp_path / "empty").mkdir()
+    for other in (str(tmp_path / "empty"), str(mirror)[:-1]):
+        with pytest.raises(HornetConvertError):
+            pretrained(row, replace(how, mirror=other))
+    with pytest.raises(SourceUnreachableError):
+        pretrained(row, replace(how, mirror=None, pin="auto", offline=True))
+
+
+def test_refetch_asks_the_source_again(mirror: Path, how: Download) -> None:
+    """And without the source there is nothing."""
+    row = publish(mirror)
+    path = pretrained(row, how)
+    assert path == pretrained(row, replace(how, refetch=True))
+    (mirror / row.file_name).unlink()
+    with pytest.raises(HornetConvertError):
+        pretrained(row, replace(how, refetch=True))
+    assert path == pretrained(row, how)
+
+
+def test_a_checkpoint_that_is_not_right_is_not_loaded(mirror: Path, how: Download) -> None:
+    """A missing tensor: refused, with the check that failed; nothing is kept."""
+    import torch
+
+    from fixtures import containers
+
+    weights = small.tensors("w8", "openmmlab", num_classes=1000)
+    weights.pop("backbone.stages.2.7.gamma1.weight")
+    mirror.mkdir()
+    with (mirror / "new.pth").open("wb") as file:
+        torch.save(containers.openmmlab(weights), file)
+    digits = hashlib.sha256((mirror / "new.pth").read_bytes()).hexdigest()[:8]
+    row = replace(zoo.find("tiny"), name="w8", sha8=digits)
+    (mirror / "new.pth").rename(mirror / row.file_name)
+    with pytest.raises(CheckFailedError) as caught:
+        pretrained(row, how)
+    assert "stages.2.blocks.7.gamma1" in str(caught.value)
+    assert [] == list(how.cache.folder.glob("converted/*.safetensors"))
+
+
+def test_a_second_process_waits_for_the_first(mirror: Path, how: Download, tmp_path: Path) -> None:
+    """As under torchrun: while one converts, the others say that they wait."""
+    row = publish(mirror)
+    lock = how.cache.folder / "converted" / ".w8.lock"
+    lock.parent.mkdir(parents=True)
+    program = (
+        "import filelock, sys, time\n"
+        "with filelock.FileLock(sys.argv[1]):\n"
+        "    print('held', flush=True)\n"
+        "    time.sleep(1)\n"
+    )
+    said: list[Event] = []
+    command = [sys.executable, "-c", program, str(lock)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert "held" == holder.stdout.readline().strip()
+        start = time.monotonic()
+        path = pretrained(row, how, events=said.append)
+        assert time.monotonic() - start > 0.5
+    assert path.is_file()
+    assert ["another process is converting it"] == [
+        event.detail for event in said if event.phase == "waiting"
+    ]
+
+
+def test_predict_by_name_uses_it(
+    mirror: Path, how: Download, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The whole way on the command line: name, mirror, cache, image, classes."""
+    row = publish(mirror)
+    monkeypatch.setattr(zoo, "find", lambda name: {"w8": row}[name])
+    picture(0).save(tmp_path / "a.jpg")
+    arguments = [
+        "predict", str(tmp_path / "a.jpg"), "--model", "w8", "--json",
+        "--mirror", str(mirror), "--source", "mirror", "--cache", str(how.cache.folder),
+    ]  # fmt: skip
+    for _ in range(2):
+        assert 0 == run(arguments)
+        found = json.loads(capsys.readouterr().out)
+        assert ("w8", 1000) == (found["model"], found["num_classes"])
+        assert str(pretrained(row, how)) == found["checkpoint"]
+        assert 5 == len(found["images"][0]["predictions"])
