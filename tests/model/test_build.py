@@ -83,7 +83,7 @@ def test_options_arrive() -> None:
     assert model.head.fc is None
     blocks = [module for module in model.modules() if isinstance(module, Block)]
     assert 0.5 == blocks[-1].drop_path
-    assert {0.125} == {float(value) for block in blocks for value in block.gamma1}
+    assert {0.125} == {value for block in blocks for value in block.gamma1.tolist()}
 
 
 @pytest.mark.parametrize("name", small.NAMES)
