@@ -72,6 +72,11 @@ class Machine:
                     return f", near {printable(value)!r}"
         return ""
 
+    def byte(self) -> int:
+        """The next byte of the argument."""
+        self.pos += 1
+        return self.data[self.pos - 1]
+
     def take(self, count: int) -> bytes:
         """The next bytes of the argument."""
         start = self.pos
