@@ -1,0 +1,242 @@
+"""Damage on the way: what a wrong converter writes differs from its source, and is found, twice.
+
+The forward check alone and the comparison of bytes alone each have to catch every case of the list
+in `damage.py`. What provably changes no output of the network is listed here, with the reason, and
+tried exhaustively: the forward check cannot see it, the comparison of bytes does.
+
+One kind is left to the forward check: a wrong table of names. The bytes are compared under the
+names that the table gives, the forward check has names of its own.
+"""
+
+import functools
+import hashlib
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import torch
+
+from fixtures import small
+from fixtures import zoo as full_size
+from hornet_convert.architecture import Architecture
+from hornet_convert.checkpoint.reader import open_checkpoint
+from hornet_convert.checkpoint.state_dict import select_state_dict
+from hornet_convert.edits import AS_IT_IS
+from hornet_convert.layouts import remap
+from hornet_convert.model.equivalence import TOLERANCE, compare_forward
+from hornet_convert.plan import plan
+from hornet_convert.readback import read_back
+from hornet_convert.scan import scan
+from hornet_convert.trace import Probe
+from hornet_convert.verify import examine, forward_equivalence
+from tests.verification.damage import Array, Damage, Weights, kinds, part_of
+from tests.verification.shared_trace import SharedTrace
+
+MODELS = ("w8", "w8-gf")
+SIZE = 224
+
+
+@functools.cache
+def weights(name: str) -> Weights:
+    """The right weights by reference name."""
+    return small.arrays(name, "reference")
+
+
+@functools.cache
+def trace(name: str, size: int = SIZE) -> SharedTrace:
+    """The source's computation."""
+    return SharedTrace(name, weights(name), small.NUM_CLASSES, size)
+
+
+def cases(name: str, kind: str) -> Iterator[Damage]:
+    """Every case of one kind for a model."""
+    return kinds(small.arrays(name, "reference", label="another"))[kind](weights(name))
+
+
+KINDS = tuple(kinds({}))
+
+# Cases of each kind in a model with global-local filters.
+COUNTS = {
+    "swapped within a block": 1027,
+    "swapped across neighbouring blocks": 2391,
+    "zeroed": 640,
+    "negated": 640,
+    "scaled": 640,
+    "one element": 640,
+    "transposed": 54,
+    "rolled": 640,
+    "norms and layer scales": 70,
+    "filters resized and back": 40,
+    "stages shifted": 8,
+    "float16 round trip": 1,
+    "float16 round trip of a tensor": 640,
+    "stale": 640,
+}
+
+
+@functools.cache
+def _digest(name: str, key: str) -> str:
+    return hashlib.sha256(weights(name)[key].tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_forward_check_alone_catches_every_case(name: str, kind: str) -> None:
+    """None is passed, and the part that is named first is the first one damaged."""
+    passed, misnamed = [], []
+    for damage in cases(name, kind):
+        named = trace(name).first_diverging(damage)
+        damaged = next(part for part in trace(name).names if part in map(part_of, damage.changed))
+        if named is None:
+            passed.append(damage.what)
+        elif named != damaged:
+            misnamed.append((damage.what, named))
+    assert ([], []) == (passed, misnamed)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_comparison_of_bytes_alone_catches_every_case(kind: str) -> None:
+    """A tensor whose digest is not the source's is found, and it is one of the damaged."""
+    name = "w8-gf"
+    for damage in cases(name, kind):
+        assert damage.changed
+        found = [
+            key
+            for key, array in damage.changed.items()
+            if hashlib.sha256(array.tobytes()).hexdigest() != _digest(name, key)
+        ]
+        assert found, damage.what
+
+
+def test_the_list_is_long() -> None:
+    """No generator has quietly become empty."""
+    assert COUNTS == {kind: sum(1 for _ in cases("w8-gf", kind)) for kind in KINDS}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_shared_trace_says_what_the_whole_check_says(kind: str) -> None:
+    """The check itself, on a whole damaged model, names the same part."""
+    name = "w8-gf"
+    step = max(1, sum(1 for _ in cases(name, kind)) // 2)
+    names = remap(weights(name), "reference", "openmmlab").names
+    source = {names[key]: torch.tensor(array) for key, array in weights(name).items()}
+    for damage in islice(cases(name, kind), step // 2, None, step):
+        target = {key: torch.tensor(array) for key, array in damage.done_to(weights(name)).items()}
+        whole = compare_forward(
+            source, "openmmlab", target, Architecture.from_name(name), small.NUM_CLASSES
+        )
+        assert trace(name).first_diverging(damage) == whole.first_diverging is not None
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_right_weights_pass(name: str) -> None:
+    """And by a wide margin: what is caught is not noise."""
+    largest = max(trace(name).deviation(part, {}) for part in trace(name).names)
+    assert largest < TOLERANCE / 1e4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_files_are_caught_by_each_check_alone(tmp_path: Path, kind: str) -> None:
+    """The checks as the conversion makes them, on a damaged file: both fail, naming the culprit."""
+    name = "w8-gf"
+    source = small.write(tmp_path / "source.pth", "openmmlab-legacy", name)
+    count = sum(1 for _ in cases(name, kind))
+    damage = next(islice(cases(name, kind), count * 2 // 3, None))
+    result = tmp_path / "result.safetensors"
+    result.write_bytes(safetensors.numpy.save(damage.done_to(weights(name))))
+    with open_checkpoint(source) as one, open_checkpoint(result) as two:
+        subject = examine(one)
+        seen = scan(one, subject.tensors)
+        tensors = select_state_dict(two.root).tensors
+        made = plan(subject.identity, subject.tensors, AS_IT_IS, "reference")
+        digests = {key: seen.digests[part.key] for key, part in made.parts.items()}
+        bits = read_back(made, digests, two, tensors, scan(two, tensors))
+        forward = forward_equivalence(subject, two, tensors, Probe())
+    assert ("fail", "fail") == (bits.status, forward.status)
+    first = next(iter(damage.changed))
+    assert f"first to differ: {part_of(first)};" in forward.detail
+    assert any(key in bits.detail for key in damage.changed)
+
+
+def self_conjugate(index: tuple[int, ...], size: tuple[int, int]) -> bool:
+    """Whether this is the imaginary part of a filter at a frequency that is its own conjugate.
+
+    There the spectrum of a real map is real. The inverse transform takes what its product with the
+    filter has there for real as well, so this number has no part in any output. Such frequencies
+    are 0 and, where a side is even, half of it.
+    """
+    _, u, v, part = index
+    return part == 1 and 2 * u % size[0] == 0 and 2 * v % size[1] == 0
+
+
+def out_of_reach(index: tuple[int, ...], size: tuple[int, int]) -> bool:
+    """Whether a tap of a 7×7 kernel only ever meets the zeros around a map of this size."""
+    _, _, i, j = index
+    return abs(i - 3) >= size[0] or abs(j - 3) >= size[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "stage", "tensor", "rule"),
+    [
+        ("w8-gf", 224, 2, "gnconv.dwconv.complex_weight", self_conjugate),
+        ("w8-gf", 224, 3, "gnconv.dwconv.complex_weight", self_conjugate),
+        ("w8-gf64", 64, 3, "gnconv.dwconv.complex_weight", self_conjugate),
+        ("w8", 224, 3, "gnconv.dwconv.weight", out_of_reach),
+        ("w8", 64, 3, "gnconv.dwconv.weight", out_of_reach),
+        ("w8", 64, 2, "gnconv.dwconv.weight", out_of_reach),
+    ],
+)
+def test_what_the_forward_check_cannot_see(
+    name: str, image: int, stage: int, tensor: str, rule: object
+) -> None:
+    """Of one channel's filter, exactly the elements that the rule gives change no output.
+
+    At 224 pixels every tap of a plain model counts, and of a filter only the imaginary parts at
+    frequencies that are their own conjugates do not. Each is changed beyond all measure.
+    """
+    assert callable(rule)
+    key = f"stages.{stage}.blocks.1.{tensor}"
+    right = weights(name)[key]
+    side = image // (4 << stage)
+    unseen, wanted = set(), set()
+    for index in np.ndindex(right[:1].shape):
+        changed = right.copy()
+        changed[index] += 10
+        if trace(name, image).first_diverging(Damage("", {key: changed})) is None:
+            unseen.add(index)
+        if rule(index, (side, side)):
+            wanted.add(index)
+    assert wanted == unseen
+
+
+def test_another_image_size_sees_what_one_size_cannot() -> None:
+    """Resized for another image, a filter mixes those numbers with their neighbours."""
+    key = "stages.2.blocks.1.gnconv.dwconv.complex_weight"
+    changed: Array = weights("w8-gf")[key].copy()
+    changed[0, 7, 7, 1] += 10
+    damage = Damage("", {key: changed})
+    named = [trace("w8-gf", size).first_diverging(damage) for size in (224, 256)]
+    assert [None, "stages.2.blocks.1"] == named
+
+
+@pytest.mark.full_size
+def test_a_sample_at_full_size() -> None:
+    """A few cases of every kind on tiny-gf, spread over the network."""
+    whole = full_size.weights("tiny-gf", "official")
+    names = remap(whole, "official", "reference").names
+    right = {names[key]: tensor.numpy() for key, tensor in whole.items()}
+    other = full_size.weights("tiny-gf", "official", label="another")
+    stale = {names[key]: tensor.numpy() for key, tensor in other.items()}
+    computed = SharedTrace("tiny-gf", right, 1000, SIZE)
+    passed, tried = [], 0
+    for kind, damages in kinds(stale).items():
+        count = COUNTS[kind]
+        for damage in islice(damages(right), count // 7, None, max(1, count // 3)):
+            tried += 1
+            if computed.first_diverging(damage) is None:
+                passed.append(damage.what)
+    assert [] == passed
+    assert tried >= 2 * len(KINDS)
