@@ -86,7 +86,7 @@ def evaluate(
         dataset = dataset or read_dataset(data, require_classifier(model))
         available = len(dataset.samples)
         dataset = dataset.limited(limit)
-        share = len(dataset.samples[processes.rank :: processes.count])
+        share = len(dataset.share(processes.rank, processes.count))
         what = "eval" if processes.count == 1 else f"eval, process 0 of {processes.count}"
         with contextlib.closing(ImageBar(what, share, shown=processes.rank == 0)) as bar:
             result = measure(

@@ -30,10 +30,10 @@ def print_prediction(result: Predicted) -> None:
         return
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(justify="right", no_wrap=True, width=len("100.00 %"))
-    table.add_column(width=BAR_WIDTH)
+    table.add_column(width=BAR_WIDTH, no_wrap=True)
     table.add_column(justify="right", no_wrap=True, width=len("10458"))
     table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, overflow="ellipsis")
+    table.add_column()  # the only one that gives way on a narrow terminal
     for prediction in result.predictions:
         names = prediction.names
         table.add_row(
@@ -41,7 +41,7 @@ def print_prediction(result: Predicted) -> None:
             Bar(1.0, 0.0, prediction.probability, width=BAR_WIDTH, color="cyan"),
             str(prediction.number),
             "" if names is None else names.synset,
-            "" if names is None else names.words,
+            Text("" if names is None else names.words, no_wrap=True, overflow="ellipsis"),
         )
     screen.print(table)
 

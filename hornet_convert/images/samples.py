@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,6 +53,19 @@ class Dataset:
             return self
         chosen = tuple(self.samples[index * count // limit] for index in range(limit))
         return replace(self, samples=chosen)
+
+    def share(self, rank: int = 0, count: int = 1) -> tuple[Sample, ...]:
+        """What process `rank` of `count` does: every sample is in exactly one share.
+
+        In an order in which any stretch is spread over all classes, so that figures on the way say
+        something about the end: in steps of the golden section, around and around.
+        """
+        total = len(self.samples)
+        step = max(1, round(total * 0.618034))
+        while math.gcd(step, total) > 1:
+            step += 1
+        places = range(rank * step, total * step, count * step)
+        return tuple(self.samples[place % total] for place in places)
 
     def shown(self, path: str) -> str:
         """A path as it is shown: from the root, control characters escaped."""

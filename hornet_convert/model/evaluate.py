@@ -91,7 +91,7 @@ def evaluate(
             hint="Read the dataset with the model's number of classes.",
         )
     _require_the_same_images(dataset, processes)
-    own = dataset.samples[processes.rank :: processes.count]
+    own = dataset.share(processes.rank, processes.count)
     start = time.monotonic()
     with quiet_pillow():
         tally, refused = _count(

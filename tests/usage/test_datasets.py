@@ -229,6 +229,26 @@ def test_a_limit_is_spread_over_all_classes(tmp_path: Path) -> None:
         assert limit == len(set(dataset.limited(limit).samples))
 
 
+@pytest.mark.parametrize("total", [1, 2, 3, 10, 97, 1000])
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_every_sample_is_in_exactly_one_share(tmp_path: Path, total: int, count: int) -> None:
+    """Of any number of processes, also of more than there are samples; shares are even."""
+    samples = tuple(Sample(f"{i}.jpg", i) for i in range(total))
+    dataset = Dataset(tmp_path, tmp_path, total, samples)
+    shares = [dataset.share(rank, count) for rank in range(count)]
+    together = [sample.label for share in shares for sample in share]
+    assert list(range(total)) == sorted(together)
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_a_stretch_of_a_share_is_spread_over_all_classes(tmp_path: Path) -> None:
+    """After a tenth of the images there were some of each of ten classes."""
+    samples = tuple(Sample(f"{i}.jpg", i // 50) for i in range(500))
+    share = Dataset(tmp_path, tmp_path, 10, samples).share()
+    for start in range(0, 500, 50):
+        assert 10 == len({sample.label for sample in share[start : start + 50]})
+
+
 def test_the_digest_depends_on_paths_and_labels_not_on_the_root(tmp_path: Path) -> None:
     """Two machines with a copy of the same images agree; any other image or label shows."""
 
