@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from hornet_convert import zoo
-from hornet_convert.images.samples import Skipped
+from hornet_convert.images.samples import Dataset, Skipped
 
 PUBLISHED_IMAGES = 50_000  # of the ImageNet-1k validation set, 50 of each class
 
@@ -77,22 +76,17 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The result of evaluating one model.
+    """The result of evaluating one model on a dataset.
 
-    `num_classes` is the number of the model's outputs, `dataset_classes` how many classes the
-    images were labelled among, `classes` of how many there were images; `available` how many images
-    there are, of which a limit may have let some.
+    `num_classes` is the number of the model's outputs; `skipped` are what the dataset left out and
+    the images that could not be read.
     """
 
     model: str
     num_classes: int
     resolution: int
-    checkpoint: Path
-    data: Path
+    dataset: Dataset
     tally: Tally
-    classes: int
-    dataset_classes: int
-    available: int
     skipped: tuple[Skipped, ...] = ()
     processes: int = 1
     device: str = "cpu"
@@ -126,17 +120,19 @@ class Evaluation:
     def notes(self) -> tuple[str, ...]:
         """What a reader should know before comparing the figures."""
         notes = []
-        taken = self.tally.images + self.tally.refused
-        if taken < self.available:
-            notes.append(f"--limit: {taken:,} of {self.available:,} images, spread evenly over all")
-        if self.num_classes != self.dataset_classes:
+        taken = len(self.dataset.samples)
+        if self.dataset.left:
+            whole = taken + self.dataset.left
+            notes.append(f"--limit: {taken:,} of {whole:,} images, spread evenly over all")
+        among = self.dataset.num_classes
+        if self.num_classes != among:
             notes.append(
-                f"of the {self.num_classes} outputs only the {self.dataset_classes} that stand for "
-                "classes of ImageNet-1k were compared"
+                f"of the {self.num_classes} outputs only the {among} that stand for classes of "
+                "ImageNet-1k were compared"
             )
-        if self.classes < self.dataset_classes and self.published is not None:
+        if self.dataset.classes < among and self.published is not None:
             notes.append(
-                f"there were images of {self.classes} of the {self.dataset_classes} classes: the "
+                f"there were images of {self.dataset.classes} of the {among} classes: the "
                 "published figures are means over all, so these classes may be easier or harder"
             )
         if self.published is not None:
@@ -154,13 +150,12 @@ class Evaluation:
         return {
             "status": "pass",
             "model": self.model,
-            "checkpoint": str(self.checkpoint),
-            "data": str(self.data),
+            "data": str(self.dataset.source),
             "num_classes": self.num_classes,
             "resolution": self.resolution,
-            "available_images": self.available,
+            "available_images": len(self.dataset.samples) + self.dataset.left,
             "images": self.tally.images,
-            "classes": self.classes,
+            "classes": self.dataset.classes,
             "top1": self.top1.to_json(),
             "top5": self.top5.to_json(),
             "skipped_images": self.skipped_images,

@@ -66,7 +66,6 @@ def evaluate(
     from hornet_convert.cli.image_progress import ImageBar
     from hornet_convert.cli.progress import progress_bars
     from hornet_convert.cli.render_images import print_evaluation
-    from hornet_convert.evaluation import Evaluation
     from hornet_convert.images.dataset import read_dataset
     from hornet_convert.labels import IN1K_CLASSES
     from hornet_convert.model.evaluate import evaluate as measure
@@ -84,7 +83,6 @@ def evaluate(
             path = checkpoint_path(values, bars)
         model = load_model(path, ema=values["ema"])
         dataset = dataset or read_dataset(data, require_classifier(model))
-        available = len(dataset.samples)
         dataset = dataset.limited(limit)
         share = len(dataset.share(processes.rank, processes.count))
         what = "eval" if processes.count == 1 else f"eval, process 0 of {processes.count}"
@@ -96,31 +94,14 @@ def evaluate(
                 workers=workers,
                 device=place,
                 processes=processes,
-                progress=lambda tally, total: bar.show(
-                    tally.images + tally.refused, _so_far(tally)
-                ),
+                progress=lambda tally: bar.show(tally.images + tally.refused, _so_far(tally)),
             )
-    evaluation = Evaluation(
-        model=model.architecture.name,
-        num_classes=model.num_classes or 0,
-        resolution=model.architecture.resolution,
-        checkpoint=path,
-        data=data,
-        tally=result.tally,
-        classes=dataset.classes,
-        dataset_classes=dataset.num_classes,
-        available=available,
-        skipped=(*dataset.skipped, *result.refused),
-        processes=processes.count,
-        device=str(place),
-        seconds=result.seconds,
-    )
     if processes.rank == 0 and as_json:
         from hornet_convert.cli.render import print_json
 
-        print_json(evaluation.to_json())
+        print_json({"checkpoint": str(path), **result.to_json()})
     elif processes.rank == 0:
-        print_evaluation(evaluation)
+        print_evaluation(result)
     return 0
 
 

@@ -79,7 +79,7 @@ def _headline(evaluation: Evaluation) -> Text:
     name = evaluation.model if row is None else f"{row.label} ({evaluation.model})"
     facts = [
         f"{name} at {evaluation.resolution} × {evaluation.resolution}",
-        f"{evaluation.tally.images:,} images of {evaluation.classes:,} classes",
+        f"{evaluation.tally.images:,} images of {evaluation.dataset.classes:,} classes",
     ]
     if evaluation.skipped_images:
         facts.append(f"{evaluation.skipped_images:,} skipped")
@@ -87,7 +87,7 @@ def _headline(evaluation: Evaluation) -> Text:
     facts.append(f"{evaluation.seconds:.1f} s ({rate:.1f} images/s)")
     if evaluation.processes > 1:
         facts.append(f"{evaluation.processes} processes")
-    return Text(f"{printable(str(evaluation.data), 400)}: {', '.join(facts)}")
+    return Text(f"{printable(str(evaluation.dataset.source), 400)}: {', '.join(facts)}")
 
 
 def _cells(accuracy: Accuracy) -> tuple[str, ...]:

@@ -32,7 +32,8 @@ class Dataset:
     """What is to be evaluated, and what was left out.
 
     `source` is the folder or CSV file, `root` the folder that paths are shown from. `num_classes`
-    is how many classes there could be: the labels are below it.
+    is how many classes there could be: the labels are below it. `left` are samples that a limit has
+    left out.
     """
 
     source: Path
@@ -40,6 +41,7 @@ class Dataset:
     num_classes: int
     samples: tuple[Sample, ...]
     skipped: tuple[Skipped, ...] = ()
+    left: int = 0
 
     @property
     def classes(self) -> int:
@@ -52,7 +54,7 @@ class Dataset:
         if limit is None or limit >= count:
             return self
         chosen = tuple(self.samples[index * count // limit] for index in range(limit))
-        return replace(self, samples=chosen)
+        return replace(self, samples=chosen, left=self.left + count - limit)
 
     def share(self, rank: int = 0, count: int = 1) -> tuple[Sample, ...]:
         """What process `rank` of `count` does: every sample is in exactly one share.

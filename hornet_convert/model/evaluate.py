@@ -4,36 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from hornet_convert import labels
 from hornet_convert.errors import HornetConvertError, UsageError
-from hornet_convert.evaluation import Tally
+from hornet_convert.evaluation import Evaluation, Tally
 from hornet_convert.images.files import ImageRefusedError
 from hornet_convert.images.samples import Dataset, Sample, Skipped
 from hornet_convert.model.hornet import HorNet
 from hornet_convert.model.images import quiet_pillow, require_pillow
-from hornet_convert.model.inference import Classify, choose_device, classifier, default_workers
+from hornet_convert.model.inference import (
+    Classify,
+    choose_device,
+    classifier,
+    default_workers,
+    require_classifier,
+)
 from hornet_convert.model.preprocess import batches
 from hornet_convert.model.processes import Processes
 
 BATCH = 32
 SHOWN = 3
 
-Progress = Callable[[Tally, int], None]
-"""Called with this process's tally so far, and how many images it has in all."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What all processes found together: the tally, the images that could not be read, the time."""
-
-    tally: Tally
-    refused: tuple[Skipped, ...]
-    seconds: float
+Progress = Callable[[Tally], None]
+"""Called with this process's tally so far."""
 
 
 def evaluate(
@@ -46,7 +43,7 @@ def evaluate(
     resolution: int | None = None,
     processes: Processes | None = None,
     progress: Progress | None = None,
-) -> Result:
+) -> Evaluation:
     """Classify every image of a dataset once, and count the right answers.
 
     A 21k head is judged by its 1000 rows that stand for ImageNet-1k. Images that cannot be read are
@@ -81,27 +78,29 @@ def evaluate(
     """
     require_pillow()
     processes = processes or Processes()
-    classify = classifier(model, device or choose_device(None, processes.local_rank))
-    rows = labels.in1k_rows(model.num_classes or 0)
-    if dataset.num_classes != (model.num_classes if rows is None else len(rows)):
+    num_classes = require_classifier(model)
+    rows = labels.in1k_rows(num_classes)
+    if dataset.num_classes != (num_classes if rows is None else len(rows)):
         raise UsageError(
             "the images are labelled for another model",
-            expected=f"labels for one with {model.num_classes} classes",
+            expected=f"labels for one with {num_classes} classes",
             found=f"labels among {dataset.num_classes} classes",
             hint="Read the dataset with the model's number of classes.",
         )
     _require_the_same_images(dataset, processes)
+    device = device or choose_device(None, processes.local_rank)
+    resolution = resolution or model.architecture.resolution
     own = dataset.share(processes.rank, processes.count)
     start = time.monotonic()
     with quiet_pillow():
         tally, refused = _count(
             own,
-            classify,
-            None if rows is None or len(rows) == model.num_classes else torch.tensor(rows),
-            resolution or model.architecture.resolution,
+            classifier(model, device),
+            None if rows is None or len(rows) == num_classes else torch.tensor(rows),
+            resolution,
             batch,
             default_workers() if workers is None else workers,
-            progress or (lambda tally, total: None),
+            progress or (lambda tally: None),
         )
     skipped = [[dataset.shown(own[index].path), _reason(error)] for index, error in refused]
     found = processes.gather([tally.images, tally.top1, tally.top5, tally.refused, skipped])
@@ -114,7 +113,17 @@ def evaluate(
             found="; ".join(f"{s.where}: {s.reason}" for s in together[:SHOWN]),
             hint="They may be damaged: get them again.",
         )
-    return Result(total, tuple(together), time.monotonic() - start)
+    return Evaluation(
+        model.architecture.name,
+        num_classes,
+        resolution,
+        dataset,
+        total,
+        (*dataset.skipped, *together),
+        processes.count,
+        str(device),
+        time.monotonic() - start,
+    )
 
 
 def _count(
@@ -136,7 +145,7 @@ def _count(
         if part.pixels is not None:
             logits = classify(part.pixels)
             tally += judge(logits if rows is None else logits[:, rows], targets[[*part.indices]])
-        progress(tally, len(samples))
+        progress(tally)
     return tally, refused
 
 

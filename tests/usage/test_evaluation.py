@@ -8,19 +8,18 @@ from typing import Any
 import pytest
 
 from hornet_convert.evaluation import Accuracy, Evaluation, Tally
-from hornet_convert.images.samples import Skipped
+from hornet_convert.images.samples import Dataset, Sample, Skipped
 
-TINY = Evaluation(
-    model="tiny",
-    num_classes=1000,
-    resolution=224,
-    checkpoint=Path("a.pth"),
-    data=Path("val"),
-    tally=Tally(50_000, 41_420, 48_120),
-    classes=1000,
-    dataset_classes=1000,
-    available=50_000,
-)
+
+def dataset(classes: int = 1000, images: int = 50, left: int = 0) -> Dataset:
+    """So many images of each of the first so many classes."""
+    samples = tuple(
+        Sample(f"{label}/{i}", label) for label in range(classes) for i in range(images)
+    )
+    return Dataset(Path("val"), Path("val"), 1000, samples, left=left)
+
+
+TINY = Evaluation("tiny", 1000, 224, dataset(), Tally(50_000, 41_420, 48_120))
 
 
 def test_the_difference_is_counted_in_standard_errors_of_the_published_share() -> None:
@@ -72,7 +71,7 @@ def test_other_models_have_no_published_figures(changed: dict[str, Any]) -> None
 
 def test_notes_say_what_limits_the_comparison() -> None:
     """A 21k head, few classes, a limit."""
-    few = replace(TINY, classes=10, tally=Tally(90, 80, 85, 10), available=500)
+    few = replace(TINY, dataset=dataset(10, 10, 400), tally=Tally(90, 80, 85, 10))
     assert any("10 of the 1000 classes" in note for note in few.notes)
     assert "--limit: 100 of 500 images, spread evenly over all" in few.notes
     large = replace(TINY, model="large", num_classes=10459)
