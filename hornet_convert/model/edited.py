@@ -7,8 +7,9 @@ the forward pass itself, numbers are rounded by torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import torch
@@ -174,11 +175,12 @@ def measure_drift(source: Tensors, identity: Identity, target: Tensors, plan: Pl
     size, seed = plan.architecture.resolution, 0
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(IMAGES, 3, size, size, generator=generator).to(dtype)
-    own = {name: source[key] for key, name in identity.names.items()}
+    own = {name: partial(source.__getitem__, key) for key, name in identity.names.items()}
     before = _outputs(own, identity.architecture, identity.num_classes, plan, images)
     if plan.rows is not None:
         before = before[:, list(plan.rows)]
-    after = _outputs(dict(target), plan.architecture, plan.num_classes, plan, images)
+    new = {name: partial(target.__getitem__, name) for name in target}
+    after = _outputs(new, plan.architecture, plan.num_classes, plan, images)
     difference = (after - before).double() / before.abs().max().double()
     top: dict[str, int] = {}
     if plan.num_classes is not None:
@@ -204,7 +206,7 @@ def measure_drift(source: Tensors, identity: Identity, target: Tensors, plan: Pl
 
 
 def _outputs(
-    weights: dict[str, torch.Tensor],
+    weights: Mapping[str, Callable[[], torch.Tensor]],
     architecture: Architecture,
     num_classes: int | None,
     plan: Plan,
@@ -212,14 +214,17 @@ def _outputs(
 ) -> torch.Tensor:
     """Logits (N, classes), or features (N, C) if the result has no classifier.
 
-    Without a final norm in the result both sides get the same neutral one.
+    `weights` give each tensor when called, so that no two copies of them are held. Without a final
+    norm in the result both sides get the same neutral one.
     """
-    width = architecture.widths[-1]
     if plan.num_classes is None:
         num_classes = None
-        weights = {name: each for name, each in weights.items() if name not in CLASSIFIER}
+    wanted = [name for name in weights if num_classes is not None or name not in CLASSIFIER]
+    tensors = {name: weights[name]().to(images.dtype) for name in wanted}
     if plan.target == "backbone":
-        weights |= {"head.norm.weight": torch.ones(width), "head.norm.bias": torch.zeros(width)}
-    model = model_from_weights(architecture, num_classes, weights, dtype=images.dtype)
+        width = architecture.widths[-1]
+        tensors["head.norm.weight"] = torch.ones(width, dtype=images.dtype)
+        tensors["head.norm.bias"] = torch.zeros(width, dtype=images.dtype)
+    model = model_from_weights(architecture, num_classes, tensors, dtype=images.dtype)
     with torch.inference_mode():
         return torch.cat([model(image[None]) for image in images])
