@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help env check format test zoo demo validate clean
+.PHONY: help env check format test zoo demo validate bench fuzz clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -40,6 +40,15 @@ demo: env ## fetch, convert and verify one embedded full-size checkpoint over lo
 validate: zoo ## all nine, full size, fetched over loopback HTTP and checked
 	$(BIN)/python -m fixtures.serve .zoo -- $(BIN)/hornet-convert validate \
 		--mirror {mirror} --cache .zoo/cache --json .zoo/validate.json --junit .zoo/validate.xml
+
+bench: env ## time and memory beside what others do for the same work
+	$(BIN)/python -m tests.bench .zoo/bench --json .zoo/bench.json
+	$(BIN)/python -m tests.bench_download --json .zoo/bench-download.json
+
+fuzz: env ## 20,000 mutated files, 50 killed conversions, 50 killed downloads
+	$(BIN)/python -m tests.fuzz_reader
+	$(BIN)/python -m tests.fuzz_writing
+	$(BIN)/python -m tests.fuzz_download
 
 clean: ## remove everything that was built
 	rm -rf $(VENV) .zoo demo build dist *.egg-info .mypy_cache .ruff_cache .hypothesis

@@ -32,6 +32,7 @@ from hornet_convert.verify import (
     examine,
     reading,
     static_checks,
+    with_statistics,
 )
 from hornet_convert.writing import write
 
@@ -60,6 +61,8 @@ class Request:
         As for `verify`.
     force
         Replace a different file that already has the result's name.
+    statistics
+        Whether to collect statistics of the source's weights as well.
     edits
         What to change beside the names.
     format
@@ -76,6 +79,7 @@ class Request:
     ema: bool = False
     forward: bool = True
     force: bool = False
+    statistics: bool = False
     edits: Edits = AS_IT_IS
     format: Format = "safetensors"
 
@@ -105,6 +109,8 @@ def convert(path: Path, request: Request, progress: Progress | None = None) -> R
             digest, rows = static_checks(subject, seen, request.references, request.require)
             rows += [not_checked("forward", UNSOUND), not_checked("readback", UNSOUND)]
             report = describe(subject, seen, digest, rows, request.references)
+        if request.statistics:
+            report = with_statistics(report, subject, progress)
     return replace(report, source=None if request.source is None else dict(request.source))
 
 

@@ -81,7 +81,7 @@ def fetch(
         report = _finish(outcome, how, request, progress(outcome.model.name))
         got = outcome.fetched
         if report and not how.keep and got is not None and not got.source.is_directory:
-            how.cache.clear(outcome.model.name)
+            how.cache.discard(outcome.model.name, got.source)
         yield report
 
 
@@ -105,7 +105,7 @@ def _finish(outcome: Outcome, how: Download, request: Request, progress: Progres
             record.record(
                 model.name,
                 got.source,
-                sha256=got.sha256,
+                sha256=report.sha256 or got.sha256,
                 size=got.size,
                 fingerprint=report.fingerprint,
             )
@@ -120,7 +120,8 @@ def _finish(outcome: Outcome, how: Download, request: Request, progress: Progres
 def _without_file(model: zoo.Published, error: HornetConvertError | None) -> Report:
     """The report of a model whose file could not be had, or was another one."""
     if isinstance(error, ChecksumMismatchError):
-        said = f"{error.origin} says {error.expected_digest}; the file has {error.found_digest}"
+        found = error.found_digest or f"another length, {error.size:,} bytes"
+        said = f"{error.origin} says {error.expected_digest}; the file has {found}"
         return Report(
             model=model.name,
             sha256=error.found_digest,

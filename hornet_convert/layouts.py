@@ -73,25 +73,31 @@ _PLACEHOLDERS = {
 
 
 @cache
-def _patterns(source: Layout, target: Layout) -> tuple[tuple[re.Pattern[str], str], ...]:
-    column, other = LAYOUTS.index(source), LAYOUTS.index(target)
-    patterns = []
-    for rule in RULES:
-        expression = re.escape(rule[column])
-        for placeholder, values in _PLACEHOLDERS.items():
-            group = f"(?P<{placeholder}>{values})"
-            expression = expression.replace(re.escape(f"{{{placeholder}}}"), group)
-        patterns.append((re.compile(expression), rule[other]))
-    return tuple(patterns)
+def _patterns(layout: Layout) -> tuple[re.Pattern[str], tuple[re.Pattern[str], ...]]:
+    """One pattern that tells which rule a key of a layout follows, and the pattern of each rule."""
+    column = LAYOUTS.index(layout)
+    texts = [re.escape(rule[column]) for rule in RULES]
+    for placeholder, values in _PLACEHOLDERS.items():
+        group = f"(?P<{placeholder}>{values})"
+        texts = [text.replace(re.escape(f"{{{placeholder}}}"), group) for text in texts]
+    nameless = [re.sub(r"\?P<\w>", "?:", text) for text in texts]
+    which = "|".join(f"(?P<r{number}>{text})" for number, text in enumerate(nameless))
+    return re.compile(which), tuple(re.compile(text) for text in texts)
 
 
 def translate(key: str, source: Layout, target: Layout) -> str | None:
     """The name in layout `target` of what is `key` in layout `source`; None if unknown."""
-    for pattern, template in _patterns(source, target):
-        match = pattern.fullmatch(key)
-        if match is not None:
-            return template.format(**match.groupdict())
-    return None
+    which, patterns = _patterns(source)
+    found = which.fullmatch(key)
+    if found is None or found.lastgroup is None:
+        return None
+    rule = int(found.lastgroup.removeprefix("r"))
+    indices = patterns[rule].fullmatch(key)
+    return (
+        None
+        if indices is None
+        else RULES[rule][LAYOUTS.index(target)].format(**indices.groupdict())
+    )
 
 
 @dataclass(frozen=True)

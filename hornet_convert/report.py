@@ -14,6 +14,7 @@ from hornet_convert.errors import (
     EXIT_UNREACHABLE,
     HornetConvertError,
 )
+from hornet_convert.standing import BlockStatistics
 from hornet_convert.trace import Trace
 from hornet_convert.verdict import Reference, Verdict, judge
 
@@ -73,7 +74,7 @@ class Report:
     `layout` and `container` are the source's; `sha256` is the source file's; `notes` are facts
     worth knowing that decide nothing; `output` is the path of the written file, and `conversion`
     tells what it holds; `source` tells where a fetched file came from; `references` are what file
-    and weights were compared with.
+    and weights were compared with; `statistics` are of the source's weights, where asked for.
     """
 
     path: str | None = None
@@ -93,6 +94,7 @@ class Report:
     conversion: dict[str, Any] | None = None
     error: HornetConvertError | None = None
     seconds: float | None = field(default=None, compare=False)
+    statistics: tuple[BlockStatistics, ...] = field(default=(), compare=False)
 
     def __bool__(self) -> bool:
         """Whether nothing went wrong."""

@@ -23,6 +23,7 @@ def validate(
     how: Download,
     *,
     forward: bool = True,
+    statistics: bool = False,
     events: Callable[[Event], None] = ignore,
     progress: Callable[[str], Progress | None] = lambda name: None,
 ) -> Iterator[Report]:
@@ -35,7 +36,7 @@ def validate(
         scratch = TemporaryDirectory(prefix="validate-", dir=how.cache.folder)
     with scratch as folder:
         begun = time.monotonic()
-        request = Request(Path(folder), forward=forward)
+        request = Request(Path(folder), forward=forward, statistics=statistics)
         for report in fetch(models, how, request, events=events, progress=progress):
             if report.output is not None:
                 Path(report.output).unlink()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from hornet_convert.scan import Scan, scan
 from hornet_convert.trace import Probe
 from hornet_convert.values import as_floats
 from hornet_convert.verdict import Reference, Requirement
+from hornet_convert.weight_statistics import weight_statistics
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, bytes done, bytes in all)."""
@@ -101,6 +102,7 @@ def verify(
     ema: bool = False,
     forward: bool = True,
     probe: Probe | None = None,
+    statistics: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Check a file and report; the file is read once for all that needs its bytes.
@@ -121,6 +123,8 @@ def verify(
         Whether to make the forward check, which needs torch.
     probe
         The images of the forward check.
+    statistics
+        Whether to collect statistics of the weights as well.
     progress
         Told how far the reading is.
 
@@ -141,7 +145,15 @@ def verify(
             names = subject.by_reference_name()
             rows.append(forward_equivalence(subject, checkpoint, names, probe))
         rows.append(not_checked("readback", "nothing was written"))
-        return describe(subject, seen, digest, rows, references)
+        report = describe(subject, seen, digest, rows, references)
+        return with_statistics(report, subject, progress) if statistics else report
+
+
+def with_statistics(report: Report, subject: Subject, progress: Progress | None) -> Report:
+    """The report with the statistics of the subject's weights."""
+    said = reading(progress, "statistics")
+    tensors = subject.by_reference_name()
+    return replace(report, statistics=weight_statistics(subject.checkpoint, tensors, said))
 
 
 def forward_equivalence(

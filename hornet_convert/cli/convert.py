@@ -24,6 +24,7 @@ from hornet_convert.verdict import Requirement
 @options.ema
 @options.no_forward
 @options.force
+@options.report
 @options.as_json
 def convert(
     ckpt: Path,
@@ -35,6 +36,7 @@ def convert(
     ema: bool,
     no_forward: bool,
     force: bool,
+    html: Path | None,
     as_json: bool,
     **more: object,
 ) -> int:
@@ -60,8 +62,9 @@ def convert(
             ema=ema,
             forward=not no_forward,
             force=force,
+            statistics=html is not None,
             edits=options.edits_from(more),
             format=file_format,
         )
         report = conversion.convert(ckpt, request, bars.show)
-    return finish(report, as_json)
+    return finish(report, as_json, html)

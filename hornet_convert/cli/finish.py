@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from hornet_convert.report import Report, summary_to_json, worst_exit_code
 
 
-def finish(report: Report, as_json: bool) -> int:
-    """Show one report and return its exit code."""
+def finish(report: Report, as_json: bool, html: Path | None = None) -> int:
+    """Show one report, also as a page if asked, and return its exit code."""
     from hornet_convert.cli import render
 
+    if html is not None:
+        from hornet_convert.cli.pages import write_page
+
+        write_page(report, html)
     if as_json:
         render.print_json(report.to_json())
     else:

@@ -95,6 +95,13 @@ no_forward = click.option(
     "--no-forward", is_flag=True, help="Skip the forward check (and then need no torch)."
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+report = click.option(
+    "--report",
+    "html",
+    metavar="FILE.html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a report for people there: one HTML page, with charts.",
+)
 force = click.option(
     "--force", is_flag=True, help="Replace a different file that has the result's name."
 )

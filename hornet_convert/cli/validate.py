@@ -23,11 +23,19 @@ from hornet_convert.cli import options
 @click.option(
     "--junit", metavar="FILE", type=click.Path(path_type=Path), help="Write JUnit XML there."
 )
+@click.option(
+    "--report",
+    "pages",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write a report for people on each model there, and an index.",
+)
 def validate(
     names: tuple[str, ...],
     no_forward: bool,
     json_file: Path | None,
     junit: Path | None,
+    pages: Path | None,
     **how: object,
 ) -> int:
     """Fetch, convert, verify and read back every published checkpoint; keep no result.
@@ -51,12 +59,17 @@ def validate(
             models,
             options.download_from(how),
             forward=not no_forward,
+            statistics=pages is not None,
             events=bars.download,
             progress=bars.conversion,
         ):
             reports.append(report)
             render.print_line(report)
     render.print_validation(reports)
+    if pages is not None:
+        from hornet_convert.cli.pages import write_pages
+
+        write_pages(reports, pages)
     if json_file is not None:
         publish_bytes(render.as_json(summary_to_json(reports)).encode(), json_file)
     if junit is not None:

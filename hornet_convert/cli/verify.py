@@ -18,6 +18,7 @@ from hornet_convert.verdict import Requirement
 @options.ema
 @options.no_forward
 @options.probe
+@options.report
 @options.as_json
 def verify(
     ckpt: Path,
@@ -25,6 +26,7 @@ def verify(
     require: Requirement | None,
     ema: bool,
     no_forward: bool,
+    html: Path | None,
     as_json: bool,
     **more: object,
 ) -> int:
@@ -58,6 +60,7 @@ def verify(
             ema=ema,
             forward=not no_forward,
             probe=probe,
+            statistics=html is not None,
             progress=bars.show,
         )
-    return finish(report, as_json)
+    return finish(report, as_json, html)

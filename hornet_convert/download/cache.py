@@ -191,6 +191,10 @@ class Cache:
             parts, part_bytes = parts + (part > 0), part_bytes + part
         return Usage(files, freed, parts, part_bytes)
 
+    def discard(self, model: str, source: Source) -> bool:
+        """Remove what came from one source; False if a running download holds it."""
+        return self._remove(self.slot(model, source))
+
     def sweep(self, slot: Slot) -> None:
         """Remove what killed runs left in a slot, but for the part file that can be continued."""
         now = time.time()

@@ -1,7 +1,7 @@
 """A mirror's `index.json`: which file it offers for which model, with size and full SHA-256.
 
-`{"files": [{"model", "file", "size", "sha256"}, ...]}`, or the bare list. Only the entries of the
-model asked for have to be right: a mirror may carry other things.
+`{"files": [{"model", "file", "size", "sha256"}, ...]}`, or the bare list, or an object of entries
+by model. Only the entries of the model asked for have to be right: a mirror may carry others.
 """
 
 from __future__ import annotations
@@ -56,7 +56,13 @@ def _entries(text: bytes, where: str) -> list[object]:
             found=printable(str(error)),
             hint=_HINT,
         ) from error
-    entries = document.get("files") if isinstance(document, dict) else document
+    entries = document.get("files", document) if isinstance(document, dict) else document
+    if (
+        isinstance(entries, dict)
+        and entries
+        and all(isinstance(entry, dict) for entry in entries.values())
+    ):
+        return [{"model": model, **entry} for model, entry in entries.items()]
     if not isinstance(entries, list):
         raise MalformedError(
             "the mirror's index has another form",

@@ -65,6 +65,8 @@ def from_directory(request: Request, source: Source) -> Fetched:
     try:
         want = wanted_from(request, source, _local_index(folder))
         path = folder / want.file
+        if want.size is None and not path.exists():
+            want, path = _other_generation(request, folder, want)
         size = path.stat().st_size
         if want.size not in (None, size):
             raise mismatch(str(path), size, want.expectations[0], None)
@@ -76,6 +78,21 @@ def from_directory(request: Request, source: Source) -> Fetched:
     if violated is not None:
         raise mismatch(str(path), size, violated, digest)
     return request.fetched(source, want, path, digest, size, from_cache=False)
+
+
+def _other_generation(request: Request, folder: Path, want: Wanted) -> tuple[Wanted, Path]:
+    """Another file of the model under a name of the published convention, if there is just one.
+
+    It is held to the digits in its own name, and what it is not is said.
+    """
+    model = request.model
+    others = sorted(folder.glob(f"{model.stem}-{'[0-9a-f]' * 8}.pth"))
+    if len(others) != 1:
+        return want, folder / want.file
+    path = others[0]
+    digits = path.stem.rpartition("-")[2]
+    note = f"not the published file {model.sha8}: the mirror has {path.name}"
+    return Wanted(str(path), path.name, None, (Expectation(digits, "the file's name"),), note), path
 
 
 def _as_stored(request: Request, source: Source, entry: Entry) -> Wanted:

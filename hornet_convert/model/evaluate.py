@@ -52,7 +52,7 @@ def evaluate(
     Parameters
     ----------
     model
-        With a classifier; it is moved to `device`.
+        With a classifier; it is moved to `device` and set to evaluate.
     dataset
         The labelled images, of the model's number of classes.
     batch, workers

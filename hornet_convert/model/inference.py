@@ -54,13 +54,13 @@ def require_classifier(model: HorNet) -> int:
 
 
 def classifier(model: HorNet, device: torch.device) -> Classify:
-    """The model, moved to the device, as a function from pixels to logits.
+    """The model, moved to the device and no longer training, as a function from pixels to logits.
 
     It raises CheckFailedError if logits are not finite, UsageError if a batch does not fit into the
     device's memory. Raises UsageError if the model has no classifier.
     """
     require_classifier(model)
-    model.to(device)
+    model.to(device).train(False)
     dtype = next(model.parameters()).dtype  # of the stem, where the pixels go first
 
     @torch.inference_mode()

@@ -71,7 +71,7 @@ def predict(
     Parameters
     ----------
     model
-        With a classifier; it is moved to `device`.
+        With a classifier; it is moved to `device` and set to evaluate.
     paths
         Image files. One that cannot be read yields a result with the error.
     top

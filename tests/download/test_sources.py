@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import replace
@@ -13,7 +14,7 @@ from hornet_convert import zoo
 from hornet_convert.download.cache import Cache
 from hornet_convert.download.errors import ChecksumMismatchError, NoSourceError
 from hornet_convert.download.fetch import fetch
-from hornet_convert.download.index import is_plain_name, listed_file
+from hornet_convert.download.index import Listed, is_plain_name, listed_file
 from hornet_convert.download.sources import Pin, Source, sources_for, without_credentials
 from hornet_convert.errors import MalformedError, UsageError
 from tests.download.behaviours import PAGE, cut, status, whole
@@ -338,3 +339,25 @@ def test_a_mirror_with_index_notes_another_publication(tmp_path: Path) -> None:
         model = replace(MODEL, sha8="0e8eedff")
         fetched = fetch(model, [source(server, "index")], Cache(tmp_path))
     assert ("not the published file 0e8eedff: the mirror lists tiny.pth",) == fetched.notes
+
+
+def test_an_index_may_be_an_object_by_model() -> None:
+    """A third form of the same facts: entries under the models' names."""
+    entry = {"file": "x.pth", "size": 3, "sha256": "ab" * 32}
+    listed = listed_file(json.dumps({"hornet-tiny": entry}).encode(), zoo.BY_NAME["tiny"], "here")
+    assert listed == Listed("x.pth", 3, "ab" * 32)
+
+
+def test_a_directory_without_index_may_hold_another_generation(tmp_path: Path) -> None:
+    """A file named by the convention is found by its stem, and held to the digits in its name."""
+    model = zoo.BY_NAME["tiny"]
+    digest = hashlib.sha256(b"weights").hexdigest()
+    path = tmp_path / f"{model.stem}-{digest[:8]}.pth"
+    path.write_bytes(b"weights")
+    sources = sources_for(model, mirror=str(tmp_path), pin="mirror")
+    found = fetch(model, sources, Cache(tmp_path / "cache"))
+    assert (path, digest) == (found.path, found.sha256)
+    assert any("not the published file" in note for note in found.notes)
+    path.write_bytes(b"damaged")
+    with pytest.raises(ChecksumMismatchError):
+        fetch(model, sources, Cache(tmp_path / "cache"))
