@@ -138,8 +138,8 @@ class Evaluation:
         if self.published is not None:
             notes.append(
                 "the published figures are of the ImageNet-1k validation set "
-                f"({PUBLISHED_IMAGES:,} images); one standard error is what chance does to "
-                f"{self.tally.images:,}"
+                f"({PUBLISHED_IMAGES:,} images); a standard error is the deviation that chance "
+                f"gives {self.tally.images:,} images"
             )
         elif self.model in zoo.BY_NAME:
             notes.append(f"there are no published figures for {self.model} with this head")

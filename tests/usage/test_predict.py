@@ -224,3 +224,12 @@ def test_escape_sequences_in_file_names_stay_harmless(
     captured = capsys.readouterr()
     assert "\x1b" not in captured.out + captured.err
     assert "\\x1b[31mred.png" in captured.out
+
+
+def test_a_model_in_training_is_set_to_evaluate(pictures: Path) -> None:
+    """Nothing is dropped at random: the same image, the same answer."""
+    model = HorNet(Architecture.from_name("w8"), 10, drop_path=0.9, layer_scale_init=1.0)
+    assert model.training
+    one, two = (list(predict(model, [str(pictures / "a.jpg")])) for _ in range(2))
+    assert one == two
+    assert not model.training
