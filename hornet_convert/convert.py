@@ -111,7 +111,11 @@ def convert(path: Path, request: Request, progress: Progress | None = None) -> R
             report = describe(subject, seen, digest, rows, request.references)
         if request.statistics:
             report = with_statistics(report, subject, progress)
-    return replace(report, source=None if request.source is None else dict(request.source))
+    return replace(report, source=_source(request))
+
+
+def _source(request: Request) -> dict[str, Any] | None:
+    return None if request.source is None else dict(request.source)
 
 
 def _convert(
@@ -159,6 +163,7 @@ def _convert(
         output_sha256=back.sha256,
         conversion=conversion,
         notes=tuple(notes),
+        source=_source(request),
     )
     write_provenance(report, subject)
     return report

@@ -174,8 +174,10 @@ class GlobalLocalFilter(nn.Module):
         self.pre_norm = ChannelNorm(dim, device, dtype)
         self.dw = Depthwise(half, 3, bias=False, device=device, dtype=dtype)
         wide = _at_least_float32(dtype or torch.get_default_dtype())
+        weight = torch.empty(half, *spectrum, 2, device=device, dtype=wide)
+        # On the meta device drawing numbers imports torch's compiler: seconds, for nothing.
         self.complex_weight = nn.Parameter(
-            torch.empty(half, *spectrum, 2, device=device, dtype=wide).normal_(std=INIT_STD)
+            weight if weight.is_meta else weight.normal_(std=INIT_STD)
         )
         self.post_norm = ChannelNorm(dim, device, dtype)
 
