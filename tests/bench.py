@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fixtures.zoo import build
+from fixtures.zoo import Form, build
 
 PYTHON = sys.executable
 TOOL = [PYTHON, "-m", "hornet_convert"]
@@ -101,11 +101,11 @@ def take_turns(runs: list[Run], rounds: int, tidy: Callable[[], None]) -> None:
             run.once(count=number > 0)
 
 
-def conversions(zoo: dict[tuple[str, str], Path], scratch: Path, rounds: int) -> Iterator[Run]:
+def conversions(zoo: dict[tuple[Form, str], Path], scratch: Path, rounds: int) -> Iterator[Run]:
     """Ours on three files, and the three peers on the largest."""
     out = scratch / "out"
 
-    def ours(form: str, name: str) -> Run:
+    def ours(form: Form, name: str) -> Run:
         ckpt = str(zoo[form, name])
         convert = ["convert", "--ckpt", ckpt, "--out", str(out), "--no-forward", "--json"]
         return Run(f"hornet-convert convert --no-forward, {name}, {form}", [*TOOL, *convert])
@@ -171,7 +171,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, default=Path("bench.json"))
     arguments = parser.parse_args()
 
-    wanted = (
+    wanted: tuple[tuple[Form, str], ...] = (
         ("official", "large-gf384"),
         ("openmmlab", "large-gf384"),
         ("official", "base-gf"),
@@ -187,9 +187,8 @@ def main() -> int:
     for run in runs:
         print(f"{run.wall:8.3f} s {run.peak:8.0f} MiB  {run.name}")
     for claim in claims:
-        print(
-            f"{claim.value:8.3f} (limit {claim.limit:.3f}) {'ok' if claim.kept else 'NOT KEPT'}  {claim.what}"
-        )
+        kept = "ok" if claim.kept else "NOT KEPT"
+        print(f"{claim.value:8.3f} (limit {claim.limit:.3f}) {kept}  {claim.what}")
     document = {
         "machine": f"{platform.machine()}, {os.cpu_count()} processors",
         "python": platform.python_version(),

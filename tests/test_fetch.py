@@ -1,0 +1,85 @@
+"""fetch and validate from end to end, over loopback and from a directory, at full size once."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from fixtures import zoo as embedded
+from fixtures.serve import serve
+from hornet_convert.cli import run
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A mirror with one of the nine at full size."""
+    folder = tmp_path_factory.mktemp("mirror")
+    embedded.build(folder, "tiny-gf", "official")
+    return folder
+
+
+@pytest.mark.full_size
+def test_fetch_leaves_one_proven_file_and_its_provenance(
+    mirror: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """Named by the published stem and its own hash; the record says where it came from."""
+    with serve(mirror) as url:
+        options = ["--mirror", url, "--cache", str(tmp_path / "cache"), "--no-forward", "--json"]
+        assert 0 == run(["fetch", "HorNet-T-GF", "--out", str(tmp_path / "out"), *options])
+    result = json.loads(capsys.readouterr().out)
+    output = Path(result["output"])
+    assert output.name.startswith("hornet-tiny-gf_3rdparty_in1k_20220915-")
+    record = json.loads(output.with_suffix(".json").read_text())
+    assert "mirror" == record["source"]["name"]
+    assert record["source"]["url"].startswith(url)
+    assert {output.name, output.with_suffix(".json").name} == {
+        path.name for path in output.parent.iterdir()
+    }
+
+
+@pytest.mark.full_size
+def test_validate_tells_unreachable_from_failed(
+    mirror: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """One model is there, one is not: exit 3, and the JUnit file has one skipped case."""
+    files = ["--json", str(tmp_path / "v.json"), "--junit", str(tmp_path / "v.xml")]
+    options = ["--mirror", str(mirror), "--source", "mirror", "--cache", str(tmp_path / "cache")]
+    assert 3 == run(["validate", "tiny-gf", "small", "--no-forward", *options, *files])
+    shown = capsys.readouterr().out
+    assert "tiny-gf: pass" in shown
+    assert "small: unreachable" in shown
+    document = json.loads((tmp_path / "v.json").read_text())
+    assert ["error", "pass"] == sorted(result["status"] for result in document["results"])
+    suite = ElementTree.parse(tmp_path / "v.xml").getroot()
+    assert ("2", "0", "1") == (suite.get("tests"), suite.get("failures"), suite.get("skipped"))
+
+
+@pytest.mark.full_size
+def test_a_wrong_file_fails_and_says_both_digests(
+    mirror: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """A mirror whose file is not the one its index lists: exit 1, the check named."""
+    index = json.loads((mirror / "index.json").read_text())
+    entry = index["files"][0]
+    damaged = tmp_path / "mirror"
+    damaged.mkdir()
+    data = bytearray((mirror / entry["file"]).read_bytes())
+    data[len(data) // 2] ^= 1
+    (damaged / entry["file"]).write_bytes(data)
+    (damaged / "index.json").write_text(json.dumps(index))
+    options = [
+        "--mirror",
+        str(damaged),
+        "--cache",
+        str(tmp_path / "cache"),
+        "--no-forward",
+        "--json",
+    ]
+    assert 1 == run(["fetch", "tiny-gf", "--out", str(tmp_path / "out"), *options])
+    result = json.loads(capsys.readouterr().out)
+    assert ("fail", None) == (result["status"], result["output"])
+    assert {"code": "checksum", "status": "fail"}.items() <= result["checks"][0].items()
+    assert entry["sha256"] in result["checks"][0]["detail"]
