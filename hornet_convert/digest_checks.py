@@ -37,8 +37,7 @@ def checksum(sha256: str, references: Sequence[Reference]) -> Check:
         claims = "; ".join(f"{claim.origin} says {printable(claim.digits)}" for claim in wrong)
         return failed("checksum", f"{claims}; the file's SHA-256 is {sha256}")
     said = " and ".join(
-        claim.origin
-        + ("" if claim.is_full else f" ({len(claim.digits)} digits: an identification)")
+        claim.origin + ("" if claim.is_full else f" ({len(claim.digits)} digits)")
         for claim in known
     )
     return passed("checksum", f"SHA-256 {sha256}, as said by {said}")

@@ -152,7 +152,11 @@ def verify(
 def with_statistics(report: Report, subject: Subject, progress: Progress | None) -> Report:
     """The report with the statistics of the subject's weights."""
     said = reading(progress, "statistics")
-    tensors = subject.by_reference_name()
+    tensors, architecture = subject.by_reference_name(), subject.identity.architecture
+    if architecture is not None:  # in the order of the computation, strangers last
+        order = {name: n for n, name in enumerate(architecture.shapes(1))}
+        names = sorted(tensors, key=lambda name: order.get(name, len(order)))
+        tensors = {name: tensors[name] for name in names}
     return replace(report, statistics=weight_statistics(subject.checkpoint, tensors, said))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -60,7 +61,7 @@ def judged(result: Equivalence, said: str) -> Check:
     stages = ", ".join(f"{stage.relative:.1e}" for stage in result.stages)
     final = result.output
     said += f"stages {stages}; {final.module} {final.relative:.1e} (allowed {result.tolerance:.0e})"
-    if result.float32 is not None:
+    if result.float32 is not None and math.isfinite(result.float32.relative):
         said += f"; float32 is within {result.float32.relative:.1e} of float64"
     if result.passed:
         check = passed("forward", said)
