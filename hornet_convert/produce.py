@@ -62,25 +62,18 @@ def resize_filter(weight: NDArray[Any], size: tuple[int, int]) -> NDArray[np.flo
     """A filter (C, h, w, 2) resized bilinearly, corners on corners, to (C, *size, 2).
 
     In float64, real and imaginary parts apart, as the authors' model does it in float32 when its
-    map has another size.
+    map has another size. Products and sums are rounded one by one, so every machine gets the same.
     """
     import numpy as np
 
-    rows = _interpolation(weight.shape[1], size[0])
-    columns = _interpolation(weight.shape[2], size[1])
-    tall = np.tensordot(rows, weight.astype(np.float64), (1, 1))  # (H, C, w, 2)
-    return np.ascontiguousarray(np.tensordot(columns, tall, (1, 2)).transpose(2, 1, 0, 3))
-
-
-def _interpolation(old: int, new: int) -> NDArray[np.float64]:
-    """The matrix (new, old) that interpolates linearly between values on an even grid."""
-    import numpy as np
-
-    position = np.arange(new) * ((old - 1) / max(new - 1, 1))
-    below = np.minimum(position.astype(np.int64), old - 1)
-    above = np.minimum(below + 1, old - 1)
-    share = position - below
-    matrix = np.zeros((new, old))
-    matrix[np.arange(new), below] += 1 - share
-    matrix[np.arange(new), above] += share
-    return matrix
+    resized = weight.astype(np.float64)
+    for axis, new in ((1, size[0]), (2, size[1])):
+        old = resized.shape[axis]
+        position = np.arange(new) * ((old - 1) / max(new - 1, 1))
+        below = np.minimum(position.astype(np.int64), old - 1)
+        above = np.minimum(below + 1, old - 1)
+        share = (position - below).reshape([-1 if a == axis else 1 for a in range(4)])
+        resized = (
+            np.take(resized, below, axis) * (1 - share) + np.take(resized, above, axis) * share
+        )
+    return resized

@@ -1,0 +1,328 @@
+"""Heads, resolutions, element types: what comes out, what it is called, what is refused."""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fixtures import small
+from hornet_convert import labels, zoo
+from hornet_convert.convert import Request, convert
+from hornet_convert.edits import Edits, Target
+from hornet_convert.errors import UsageError
+from hornet_convert.result_name import FORMATS, MAX_EDITS, history, stem
+from tests.conversion.run import load, output, run, told
+
+IN21K = labels.IN21K_CLASSES
+
+
+@pytest.fixture(scope="module")
+def in21k(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint with the head of the large published models."""
+    path = tmp_path_factory.mktemp("in21k") / "in.pth"
+    return small.write(path, "openmmlab-legacy", "w8-gf64", num_classes=IN21K)
+
+
+def checkpoint(tmp_path: Path, name: str, num_classes: int | None = 10) -> Path:
+    """A small HorNet in the authors' form."""
+    return small.write(tmp_path / f"{name}.pth", "official-zip", name, num_classes=num_classes)
+
+
+def saved(tmp_path: Path, weights: dict[str, torch.Tensor]) -> Path:
+    """A bare state dict."""
+    torch.save(weights, tmp_path / "in.pth")
+    return tmp_path / "in.pth"
+
+
+# --- head ---
+
+
+@pytest.mark.parametrize("head", ["in1k", 1000])
+def test_the_1000_rows_of_imagenet_1k(tmp_path: Path, in21k: Path, head: str | int) -> None:
+    """Row i of the new head is the row that the authors' map gives for class i."""
+    report = run(in21k, tmp_path, "official", head=head)
+    wanted = small.tensors("w8-gf64", num_classes=IN21K)
+    rows = list(labels.in1k_rows(IN21K) or ())
+    assert 1000 == len(set(rows))
+    for key in ("head.weight", "head.bias"):
+        wanted[key] = wanted[key][rows]
+    result = load(output(report))
+    assert wanted.keys() == result.keys()
+    assert all(torch.equal(wanted[key], result[key]) for key in wanted)
+    assert (1000, ["in1k-head"]) == (told(report)["num_classes"], told(report)["edits"])
+    assert output(report).name.startswith("hornet-w8-gf64_1000c-in1k-head-")
+
+
+def test_a_transposed_head_is_selected_rightly(tmp_path: Path) -> None:
+    """Rows are rows of the tensor, however its storage lies."""
+    weights = small.tensors("w8", num_classes=IN21K)
+    head = weights["head.weight"]
+    weights["head.weight"] = head.t().contiguous().t()
+    result = load(output(run(saved(tmp_path, weights), tmp_path, "official", head="in1k")))
+    assert torch.equal(head[list(labels.in1k_rows(IN21K) or ())], result["head.weight"])
+
+
+@pytest.mark.parametrize(
+    ("head", "num_classes"),
+    [("in1k", 1000), ("in1k", 21841), ("in1k", None), (1000, 21841), (5, 10)],
+)
+def test_heads_that_cannot_be_had(tmp_path: Path, head: str | int, num_classes: int | None) -> None:
+    """No weights are made up: the message says what there is and what is needed."""
+    path = checkpoint(tmp_path, "w8", num_classes)
+    with pytest.raises(UsageError, match=f"--head {head}") as caught:
+        run(path, tmp_path / "out", head=head)
+    found = "no classifier" if num_classes is None else str(num_classes)
+    assert found in (caught.value.found or "")
+    assert caught.value.hint
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("head", ["none", "keep", 10])
+def test_a_head_left_out_or_kept(tmp_path: Path, head: str | int) -> None:
+    """`none` gives features; a number that is there changes nothing."""
+    path = checkpoint(tmp_path, "w8")
+    report = run(path, tmp_path, "official", head=head)
+    wanted = small.tensors("w8")
+    if head == "none":
+        del wanted["head.weight"], wanted["head.bias"]
+        assert output(report).name.startswith("hornet-w8_0c-no-head-")
+    assert wanted.keys() == load(output(report)).keys()
+    assert (["no-head"] if head == "none" else []) == told(report)["edits"]
+
+
+def test_no_head_to_leave_out_is_no_edit(tmp_path: Path) -> None:
+    """The result is the one without the option, and a note says why."""
+    path = checkpoint(tmp_path, "w8", None)
+    plain, asked = run(path, tmp_path), run(path, tmp_path, head="none")
+    assert output(plain) == output(asked)
+    assert any("no classifier to leave out" in note for note in asked.notes)
+
+
+# --- resolution ---
+
+
+@pytest.mark.parametrize("resolution", [32, 96, 224])
+def test_filters_are_resized_as_the_model_resizes_them(tmp_path: Path, resolution: int) -> None:
+    """Values as torch interpolates them; nothing else changes; name and metadata say so."""
+    report = run(checkpoint(tmp_path, "w8-gf64"), tmp_path, "official", resolution=resolution)
+    result, source = load(output(report)), small.tensors("w8-gf64")
+    for key, tensor in source.items():
+        if not key.endswith("complex_weight"):
+            assert torch.equal(tensor, result[key])
+            continue
+        side = resolution // (4 << int(key.split(".")[1]))
+        planes = torch.nn.functional.interpolate(
+            tensor.double().permute(3, 0, 1, 2),
+            (side, side // 2 + 1),
+            mode="bilinear",
+            align_corners=True,
+        )
+        expected = planes.permute(1, 2, 3, 0).float()
+        assert torch.allclose(expected, result[key], rtol=2e-7, atol=1e-9)
+    model = "w8-gf" if resolution == 224 else f"w8-gf{resolution}"
+    assert (model, [f"64to{resolution}px"]) == (told(report)["model"], told(report)["edits"])
+    # Not the name of a model made for that size.
+    assert output(report).name.startswith(f"hornet-w8-gf64_10c-64to{resolution}px-")
+    header = output(report).read_bytes()[8:400].decode(errors="replace")
+    assert f'"edits":"64to{resolution}px"' in header
+
+
+def test_resized_filters_have_the_precision_they_need(tmp_path: Path) -> None:
+    """Filters stored in half precision become float32 when resized, float64 ones stay."""
+    for dtype, expected in ((torch.float16, torch.float32), (torch.float64, torch.float64)):
+        weights = {key: tensor.to(dtype) for key, tensor in small.tensors("w8-gf64").items()}
+        result = load(output(run(saved(tmp_path, weights), tmp_path, "official", resolution=96)))
+        found = {result[key].dtype for key in weights if key.endswith("complex_weight")}
+        assert {expected} == found
+        assert result["norm.weight"].dtype == dtype
+
+
+def test_the_size_there_is_changes_nothing(tmp_path: Path) -> None:
+    """The bytes are those without the option."""
+    path = checkpoint(tmp_path, "w8-gf64")
+    plain, asked = run(path, tmp_path), run(path, tmp_path, resolution=64)
+    assert output(plain) == output(asked)
+    assert any("sized for 64 already" in note for note in asked.notes)
+
+
+# --- element type ---
+
+
+@pytest.mark.parametrize("source", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_every_type_to_every_type(tmp_path: Path, source: torch.dtype, dtype: str) -> None:
+    """Rounded as torch rounds, but for the filters, which are float32."""
+    weights = {key: tensor.to(source) for key, tensor in small.tensors("w8-gf64").items()}
+    report = run(saved(tmp_path, weights), tmp_path, "official", dtype=dtype)
+    result = load(output(report))
+    for key, tensor in weights.items():
+        goal = torch.float32 if key.endswith("complex_weight") else getattr(torch, dtype)
+        assert goal == result[key].dtype
+        assert torch.equal(tensor.to(goal), result[key])
+    # Already float32 everywhere: nothing to do. Else at least the filters change.
+    unchanged = (source, dtype) == (torch.float32, "float32")
+    assert ([] if unchanged else [dtype]) == told(report)["edits"]
+
+
+def test_numbers_that_would_become_infinite_are_a_failure(tmp_path: Path) -> None:
+    """float16 ends at 65504: tensors and numbers are named, nothing is written."""
+    weights = small.tensors("w8")
+    weights["stages.2.5.pwconv1.weight"][3, 2] = 1e6
+    weights["stages.2.5.pwconv1.weight"][0, 0] = -7e4
+    path = saved(tmp_path, weights)
+    request = Request(tmp_path / "out", forward=False, edits=Edits(dtype="float16"))
+    report = convert(path, request)
+    values = {check.code: check for check in report.checks}["values"]
+    assert ("fail", None) == (values.status, report.output)
+    assert "2 numbers are too large for float16" in values.detail
+    assert "stages.2.blocks.5.mlp.fc1.weight" in values.detail
+    assert [] == list((tmp_path / "out").iterdir())
+    assert run(path, tmp_path / "out", dtype="bfloat16")
+
+
+def test_numbers_that_become_zero_are_counted(tmp_path: Path) -> None:
+    """They are reported, not refused."""
+    weights = small.tensors("w8")
+    weights["stages.2.5.pwconv1.weight"][:3, 2] = 1e-9
+    report = run(saved(tmp_path, weights), tmp_path, dtype="float16")
+    assert any("560 tensors rounded to float16, 3 numbers to zero" in n for n in report.notes)
+
+
+def test_rounding_and_back_is_not_taken_for_the_original(tmp_path: Path) -> None:
+    """A float32 file made of float16 says what it went through."""
+    path = checkpoint(tmp_path, "w8")
+    half = run(path, tmp_path, dtype="float16")
+    wide = run(output(half), tmp_path, dtype="float32")
+    assert ["float16", "float32"] == told(wide)["edits"]
+    assert "hornet-w8_10c-float16-float32-" in output(wide).name
+    assert run(path, tmp_path).fingerprint != told(wide)["fingerprint"]
+
+
+@pytest.mark.parametrize("edits", [{"dtype": "bfloat16"}, {"resolution": 96}])
+def test_8_bit_numbers_are_not_computed_with(tmp_path: Path, edits: dict[str, Any]) -> None:
+    """They are copied as they are, or refused by name."""
+    tensors = small.tensors("w8-gf64")
+    weights = {key: tensor.to(torch.float8_e5m2) for key, tensor in tensors.items()}
+    path = saved(tmp_path, weights)
+    with pytest.raises(UsageError, match="float8_e5m2"):
+        run(path, tmp_path / "out", **edits)
+    for container in FORMATS:
+        result = load(output(run(path, tmp_path, "official", container)), "official")
+        for key, tensor in weights.items():
+            assert torch.equal(tensor.view(torch.uint8), result[key].view(torch.uint8))
+
+
+# --- together ---
+
+
+def test_everything_at_once(tmp_path: Path) -> None:
+    """Averaged weights, another size, another type, no head, in OpenMMLab's `.pth`."""
+    path = small.write(tmp_path / "in.pth", "training-zip", "w8-gf64", num_classes=IN21K)
+    report = run(
+        path,
+        tmp_path,
+        "openmmlab",
+        "pth",
+        ema=True,
+        head="in1k",
+        resolution=96,
+        dtype="bfloat16",
+    )
+    assert ["64to96px", "in1k-head", "bfloat16"] == told(report)["edits"]
+    assert output(report).name.startswith("hornet-w8-gf64_1000c-64to96px-in1k-head-bfloat16-")
+    result = load(output(report), "openmmlab")
+    averaged = small.tensors("w8-gf64", "openmmlab", num_classes=IN21K, label="w8-gf64/ema")
+    assert averaged.keys() == result.keys()
+    rows = list(labels.in1k_rows(IN21K) or ())
+    assert torch.equal(averaged["head.fc.bias"][rows].bfloat16(), result["head.fc.bias"])
+    record = json.loads(output(report).with_suffix(".json").read_text())
+    assert (report.fingerprint, told(report)["fingerprint"]) == (
+        record["source"]["fingerprint"],
+        record["fingerprint"],
+    )
+    assert record["fingerprint"] != record["source"]["fingerprint"]
+    assert ("w8-gf96", "w8-gf64", "taken") == (
+        record["model"],
+        record["source"]["model"],
+        record["source"]["ema"],
+    )
+    assert ("pth", 1000) == (record["format"], record["num_classes"])
+
+
+CONFLICTS: list[tuple[str, Target, dict[str, Any], str]] = [
+    ("w8", "reference", {"resolution": 96}, "--resolution conflicts with the model: w8"),
+    ("w8-gf64", "reference", {"resolution": 100}, "--resolution 100"),
+    ("w8-gf64", "reference", {"resolution": 4096}, "--resolution 4096"),
+    ("w8", "backbone", {"head": "in1k"}, "--head in1k conflicts with --layout backbone"),
+    ("w8", "backbone", {"head": 10}, "--head 10 conflicts with --layout backbone"),
+    ("w8", "reference", {"head": 0}, "--head"),
+]
+
+
+@pytest.mark.parametrize(("name", "layout", "edits", "said"), CONFLICTS)
+def test_conflicts_name_the_part(
+    tmp_path: Path, name: str, layout: Target, edits: dict[str, Any], said: str
+) -> None:
+    """An impossible combination is a usage error, and nothing is written."""
+    with pytest.raises(UsageError, match=said) as caught:
+        run(checkpoint(tmp_path, name), tmp_path / "out", layout, **edits)
+    assert 2 == caught.value.exit_code
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_backbone_lists_what_starts_fresh(tmp_path: Path) -> None:
+    """In the notes and in the record beside it."""
+    report = run(checkpoint(tmp_path, "w8"), tmp_path, "backbone", head="none")
+    record = json.loads(output(report).with_suffix(".json").read_text())
+    assert ["norm0", "norm1", "norm2", "norm3"] == record["starts_fresh"]
+    assert any("norm0, norm1, norm2, norm3" in note for note in report.notes)
+
+
+# --- names ---
+
+
+def test_only_unedited_weights_have_the_published_name() -> None:
+    """The row's stem for its weights as they are; for anything else our own."""
+    row = zoo.BY_NAME["large-gf"]
+    architecture = row.architecture
+    assert row.stem == stem(architecture, IN21K, (), row)
+    edited = stem(architecture, 1000, ("in1k-head",), row)
+    assert "hornet-large-gf_1000c-in1k-head" == edited
+    resized = zoo.BY_NAME["large-gf384"].architecture
+    assert "hornet-large-gf_10459c-224to384px" == stem(resized, IN21K, ("224to384px",), row)
+    every = {model.stem for model in zoo.MODELS}
+    for count in range(1, 4):
+        for tokens in itertools.permutations(("in1k-head", "float16", "224to384px"), count):
+            name = stem(resized, 1000, tokens, row)
+            assert name not in every
+            with pytest.raises(UsageError):
+                zoo.find(name)
+
+
+def test_averaged_weights_of_a_published_file_have_our_own_name(tmp_path: Path) -> None:
+    """The published file's name stands for its plain weights."""
+    path = small.write(tmp_path / "in.pth", "training-zip", "w8")
+    row = zoo.BY_NAME["tiny"]
+    for ema, expected in ((False, row.stem), (True, "hornet-w8_10c")):
+        report = convert(path, Request(tmp_path, row=row, ema=ema, forward=False))
+        assert output(report).name.startswith(f"{expected}-")
+
+
+@pytest.mark.parametrize(
+    "text", ["\x1b[31m", "float16 ../../x", "224to384px" * 200, "no-head  float16", ""]
+)
+def test_strange_metadata_tells_of_nothing(text: str) -> None:
+    """What is not of our making does not get into names."""
+    assert () == history({"edits": text}, ())
+    assert ("float16",) == history({"edits": text}, ("float16",))
+
+
+def test_a_history_ends(tmp_path: Path) -> None:
+    """Too many edits are refused before the name grows beyond what file systems take."""
+    many = ["float16", "float32"] * (MAX_EDITS // 2)
+    assert tuple(many) == history({"edits": " ".join(many)}, ())
+    with pytest.raises(UsageError, match="too often"):
+        history({"edits": " ".join(many)}, ("float16",))
