@@ -19,8 +19,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
-from fixtures.zoo import Form, build
+
+Form = Literal["official", "openmmlab"]
 
 PYTHON = sys.executable
 TOOL = [PYTHON, "-m", "hornet_convert"]
@@ -91,6 +93,18 @@ class Ratio:
     def kept(self) -> bool:
         """Whether the limit is kept."""
         return self.value <= self.limit
+
+
+def build(folder: Path, name: str, form: Form) -> Path:
+    """Build one seeded file and return its path.
+
+    In a process of its own: a child's peak memory counts what its parent had at the fork.
+    """
+    command = [PYTHON, "-m", "fixtures.zoo", str(folder), name, "--form", form]
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    index = json.loads((folder / "index.json").read_text())
+    (file,) = [entry["file"] for entry in index["files"] if entry["model"] == name]
+    return folder / file
 
 
 def take_turns(runs: list[Run], rounds: int, tidy: Callable[[], None]) -> None:
