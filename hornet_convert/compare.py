@@ -19,7 +19,7 @@ from hornet_convert.comparison import Change, Comparison, Reshaped, Side
 from hornet_convert.difference import Comparer, Difference
 from hornet_convert.elements import pieces
 from hornet_convert.scan import Scan, scan
-from hornet_convert.verify import Progress, Subject, examine, reading
+from hornet_convert.subject import Progress, Subject, examine, reading
 
 
 def compare(a: Path, b: Path, *, ema: bool = False, progress: Progress | None = None) -> Comparison:

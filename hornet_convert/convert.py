@@ -23,17 +23,9 @@ from hornet_convert.readback import read_back
 from hornet_convert.report import Report, not_checked
 from hornet_convert.result_name import Format
 from hornet_convert.scan import scan
+from hornet_convert.subject import Progress, Subject, examine, reading
 from hornet_convert.verdict import Reference, Requirement
-from hornet_convert.verify import (
-    UNSOUND,
-    Progress,
-    Subject,
-    describe,
-    examine,
-    reading,
-    static_checks,
-    with_statistics,
-)
+from hornet_convert.verify import UNSOUND, describe, static_checks, with_statistics
 from hornet_convert.writing import write
 
 

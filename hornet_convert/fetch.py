@@ -20,8 +20,8 @@ from hornet_convert.download.trust import TrustRecord
 from hornet_convert.errors import HornetConvertError
 from hornet_convert.references import pinned
 from hornet_convert.report import Report, failed
+from hornet_convert.subject import Progress
 from hornet_convert.verdict import Reference
-from hornet_convert.verify import Progress
 
 
 @dataclass(frozen=True)

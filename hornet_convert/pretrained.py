@@ -21,7 +21,7 @@ from hornet_convert.download.sources import Source, sources_for
 from hornet_convert.errors import CheckFailedError
 from hornet_convert.fetch import Download, fetch
 from hornet_convert.report import first_failure
-from hornet_convert.verify import Progress
+from hornet_convert.subject import Progress
 
 FOLDER = "converted"
 

@@ -12,7 +12,8 @@ from hornet_convert.checkpoint.tensors import Tensor
 from hornet_convert.naming import by_block
 from hornet_convert.plan import Plan
 from hornet_convert.report import Check, failed, not_checked
-from hornet_convert.verify import NO_FORWARD, Subject, forward_equivalence
+from hornet_convert.subject import Subject
+from hornet_convert.verify import NO_FORWARD, forward_equivalence
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from hornet_convert.publish import publish_bytes
 from hornet_convert.report import Report
-from hornet_convert.verify import Subject
+from hornet_convert.subject import Subject
 
 
 def write_provenance(report: Report, subject: Subject) -> None:

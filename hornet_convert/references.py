@@ -11,8 +11,8 @@ from hornet_convert.download.sources import Source
 from hornet_convert.download.trust import Pin
 from hornet_convert.errors import UsageError, printable
 from hornet_convert.scan import scan
+from hornet_convert.subject import Progress, examine, reading
 from hornet_convert.verdict import FULL, Reference
-from hornet_convert.verify import Progress, examine, reading
 
 _DIGITS = re.compile(r"[0-9a-f]{8,64}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")

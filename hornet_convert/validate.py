@@ -15,7 +15,7 @@ from hornet_convert.download.edges import Event, ignore
 from hornet_convert.fetch import Download, fetch
 from hornet_convert.publish import disk_errors
 from hornet_convert.report import Report, first_failure, outcome
-from hornet_convert.verify import Progress
+from hornet_convert.subject import Progress
 
 
 def validate(

@@ -26,7 +26,7 @@ from hornet_convert.publish import Temporary, disk_errors
 from hornet_convert.result_name import Format
 from hornet_convert.safetensors_header import SafetensorsFile
 from hornet_convert.scan import Progress, Scan, scan
-from hornet_convert.verify import Subject
+from hornet_convert.subject import Subject
 
 UNKNOWN_FINGERPRINT: Final = "0" * 64  # stands in the file until the weights have been read
 

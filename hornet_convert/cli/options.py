@@ -18,9 +18,9 @@ from hornet_convert.verdict import REQUIREMENTS
 if TYPE_CHECKING:
     from hornet_convert.download.cache import Cache
     from hornet_convert.fetch import Download
+    from hornet_convert.subject import Progress
     from hornet_convert.trace import Probe
     from hornet_convert.verdict import Reference
-    from hornet_convert.verify import Progress
 
 F = TypeVar("F", bound=Callable[..., Any])
 

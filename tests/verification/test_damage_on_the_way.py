@@ -30,8 +30,9 @@ from hornet_convert.model.equivalence import TOLERANCE, compare_forward
 from hornet_convert.plan import plan
 from hornet_convert.readback import read_back
 from hornet_convert.scan import scan
+from hornet_convert.subject import examine
 from hornet_convert.trace import Probe
-from hornet_convert.verify import examine, forward_equivalence
+from hornet_convert.verify import forward_equivalence
 from tests.verification.damage import Array, Damage, Weights, kinds, part_of
 from tests.verification.shared_trace import SharedTrace
 
