@@ -21,7 +21,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-
 Form = Literal["official", "openmmlab"]
 
 PYTHON = sys.executable
@@ -103,8 +102,8 @@ def build(folder: Path, name: str, form: Form) -> Path:
     command = [PYTHON, "-m", "fixtures.zoo", str(folder), name, "--form", form]
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     index = json.loads((folder / "index.json").read_text())
-    (file,) = [entry["file"] for entry in index["files"] if entry["model"] == name]
-    return folder / file
+    files = {str(entry["model"]): str(entry["file"]) for entry in index["files"]}
+    return folder / files[name]
 
 
 def take_turns(runs: list[Run], rounds: int, tidy: Callable[[], None]) -> None:
