@@ -1,14 +1,16 @@
 """Forward equivalence: the source's weights and the remapped ones compute the same function.
 
 Two computations that share no code, `plain.py` over the source's own keys and the reference model
-with the target's tensors, run on the same image in float64. Each goes on from its own activations;
-they take turns, part by part, so that only one part's weights are in memory at a time.
+with the target's tensors, run on the same image in float64. Each goes on from its own activations.
+They run side by side and meet after every part, so that of each only one part's weights are in
+memory at a time.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -114,7 +116,8 @@ def compare_forward(
     source, layout
         The weights as they came, by key of their own layout. May load tensors when asked for them.
     target
-        The remapped weights, by name of the reference layout. May be lazy too.
+        The remapped weights, by name of the reference layout. May be lazy too; the two are asked
+        at the same time, from two threads.
     architecture, num_classes
         What the target is; `num_classes` None without a classifier. A source without final norm,
         such as a detection backbone, is compared up to the last stage.
@@ -136,23 +139,20 @@ def compare_forward(
     height, width = (size, size) if isinstance(size, int) else size
     generator = torch.Generator().manual_seed(seed)
     image = torch.randn(batch, 3, height, width, generator=generator)
-    steps = plain.steps(source, layout, image)
     deviations: list[Deviation] = []
+    with torch.no_grad(), _Ahead(plain.steps(source, layout, image)) as steps:
 
-    def compare(part: str, output: Tensor) -> None:
-        expected = _next(steps, part)
-        if expected is None or expected.name != part:
-            raise _different_parts(part, expected)
-        deviations.append(_deviation(part, expected.output, output))
+        def compare(part: str, output: Tensor) -> None:
+            expected = steps.next(part)
+            if expected is None or expected.name != part:
+                raise _different_parts(part, expected)
+            deviations.append(_deviation(part, expected.output, output))
 
-    with torch.no_grad():
         exact = _run(target, architecture, num_classes, image.double(), compare)
-        rest = _next(steps, "the end")
+        rest = steps.next("the end")
         if rest is not None and not (num_classes is None and rest.name.startswith("head.")):
             raise _different_parts("nothing more", rest)
-        rounded = None
-        if float32:
-            rounded = _run(target, architecture, num_classes, image)
+        rounded = _run(target, architecture, num_classes, image) if float32 else None
     return Equivalence(
         deviations=tuple(deviations),
         image_size=(height, width),
@@ -174,11 +174,40 @@ def _deviation(part: str, expected: Tensor, output: Tensor) -> Deviation:
     return Deviation(part, difference, expected.abs().max().item())
 
 
-def _next(steps: Iterator[plain.Step], part: str) -> plain.Step | None:
-    try:
-        return next(steps, None)
-    except _FAILURES as failure:
-        raise _cannot("the source", part, failure) from failure
+class _Ahead:
+    """Computes the next of the source's steps in a thread of its own, while this one goes on.
+
+    Each side has half of the processors: on few of them that is faster than all for each in turn,
+    and does not suffer when other processes use them too.
+    """
+
+    def __init__(self, steps: Iterator[plain.Step]) -> None:
+        self._steps = steps
+        self._threads = torch.get_num_threads()
+        self._pool = ThreadPoolExecutor(max_workers=1)
+
+    def __enter__(self) -> _Ahead:
+        torch.set_num_threads(max(1, self._threads // 2))
+        self._pending = self._pool.submit(self._advance)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._pool.shutdown()
+        torch.set_num_threads(self._threads)
+
+    def next(self, part: str) -> plain.Step | None:
+        """The step that was computed last, None after the end; `part` is for the message."""
+        try:
+            step = self._pending.result()
+        except _FAILURES as failure:
+            raise _cannot("the source", part, failure) from failure
+        if step is not None:
+            self._pending = self._pool.submit(self._advance)
+        return step
+
+    @torch.no_grad()
+    def _advance(self) -> plain.Step | None:
+        return next(self._steps, None)
 
 
 def _run(

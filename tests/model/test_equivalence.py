@@ -280,3 +280,18 @@ def test_one_part_in_memory_at_a_time() -> None:
     assert compare(source, target, "w16-gf", "reference", float32=True).passed
     assert max(source.peak, target.peak) <= max(blocks.values())
     assert sum(blocks.values()) > 2 * max(blocks.values())
+
+
+def test_number_of_threads_is_restored() -> None:
+    """What the comparison sets it sets back, also when it cannot be done."""
+    weights = small.tensors("w8", "reference")
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(5)
+        assert compare(weights, weights, "w8", "reference").passed
+        assert 5 == torch.get_num_threads()
+        with pytest.raises(CheckFailedError):
+            compare({}, weights, "w8", "reference")
+        assert 5 == torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
