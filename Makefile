@@ -44,6 +44,7 @@ validate: zoo ## all nine, full size, fetched over loopback HTTP and checked
 bench: env ## time and memory beside what others do for the same work
 	$(BIN)/python -m tests.bench .zoo/bench --json .zoo/bench.json
 	$(BIN)/python -m tests.bench_download --json .zoo/bench-download.json
+	$(BIN)/python -m tests.bench_verify .zoo/bench --json .zoo/bench-verify.json
 
 fuzz: env ## 20,000 mutated files, 50 killed conversions, 50 killed downloads
 	$(BIN)/python -m tests.fuzz_reader
