@@ -107,7 +107,8 @@ class Block(nn.Module):
         x = x + self.gamma1[:, None, None] * self.gnconv(self.norm1(x))
         y = self.norm2(x.permute(0, 2, 3, 1))
         y = self.gamma2 * self.pwconv2(F.gelu(self.pwconv1(y)))
-        return x + y.permute(0, 3, 1, 2)
+        out: Tensor = x + y.permute(0, 3, 1, 2)
+        return out
 
 
 class HorNet(nn.Module):
