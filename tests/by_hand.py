@@ -80,7 +80,7 @@ class GnConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The shape of the input."""
-        first, rest = torch.split(self.proj_in(x), (self.dims[0], sum(self.dims)), dim=1)
+        first, rest = torch.split(self.proj_in(x), [self.dims[0], sum(self.dims)], dim=1)
         gates = torch.split(self.dwconv(rest) / 3, self.dims, dim=1)
         x = first * gates[0]
         for layer, gate in zip(self.pws, gates[1:], strict=True):

@@ -46,6 +46,7 @@ def test_validate_tells_unreachable_from_failed(
 ) -> None:
     """One model is there, one is not: exit 3, and the JUnit file has one skipped case."""
     files = ["--json", str(tmp_path / "v.json"), "--junit", str(tmp_path / "v.xml")]
+    files += ["--report", str(tmp_path / "pages")]
     options = ["--mirror", str(mirror), "--source", "mirror", "--cache", str(tmp_path / "cache")]
     assert 3 == run(["validate", "tiny-gf", "small", "--no-forward", *options, *files])
     shown = capsys.readouterr().out
@@ -55,6 +56,32 @@ def test_validate_tells_unreachable_from_failed(
     assert ["error", "pass"] == sorted(result["status"] for result in document["results"])
     suite = ElementTree.parse(tmp_path / "v.xml").getroot()
     assert ("2", "0", "1") == (suite.get("tests"), suite.get("failures"), suite.get("skipped"))
+    pages = {path.name: path.read_text() for path in (tmp_path / "pages").iterdir()}
+    assert {"index.html", "tiny-gf.html", "small.html"} == pages.keys()
+    assert "Weights by block" in pages["tiny-gf.html"]
+    assert "1 consistent, 1 unreachable" in pages["index.html"]
+
+
+@pytest.mark.full_size
+def test_a_mirror_cannot_vouch_for_itself_and_the_trust_record_can(
+    mirror: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """At first a good file is consistent, though the index has its digest; from then on authentic.
+
+    So is what it was converted to, by its fingerprint.
+    """
+    cache = ["--cache", str(tmp_path / "cache"), "--no-forward", "--json"]
+    options = ["--mirror", str(mirror), "--out", str(tmp_path / "out")]
+    verdicts = []
+    for _ in range(2):
+        assert 0 == run(["fetch", "tiny-gf", *options, *cache])
+        result = json.loads(capsys.readouterr().out)
+        verdicts.append(result["verdict"])
+    assert ["consistent", "authentic"] == verdicts
+    assert 0 == run(["verify", "--ckpt", result["output"], "--require", "authentic", *cache])
+    verified = json.loads(capsys.readouterr().out)
+    assert "fingerprint" == verified["reference"]["kind"]
+    assert verified["reference"]["origin"].startswith("the trust record (mirror, first seen")
 
 
 @pytest.mark.full_size

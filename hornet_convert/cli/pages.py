@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from hornet_convert import zoo
 from hornet_convert.errors import DiskError
 from hornet_convert.html_report import DOCTYPE, index, page
 from hornet_convert.provenance import versions
@@ -19,9 +20,11 @@ def write_page(report: Report, path: Path) -> None:
 
 
 def write_pages(reports: Sequence[Report], folder: Path) -> None:
-    """Write a page for each of several models, and an index of them."""
+    """Write a page for each of several models, and an index of them in the zoo's order."""
     about = _about()
-    links = [(report, f"{report.model or number}.html") for number, report in enumerate(reports)]
+    order = list(zoo.BY_NAME)
+    known = sorted(reports, key=lambda r: order.index(r.model) if r.model in order else len(order))
+    links = [(report, f"{report.model or number}.html") for number, report in enumerate(known)]
     for report, link in links:
         _publish(page(report, about), folder / link)
     _publish(index(links, about), folder / "index.html")

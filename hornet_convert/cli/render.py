@@ -158,7 +158,7 @@ def print_validation(reports: list[Report]) -> None:
     codes = list(dict.fromkeys(check.code for report in reports for check in report.checks))
     signs = {"pass": "pass", "fail": "FAIL", "not checked": "–"}
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
-    for title in ("model", "outcome", *codes, "container", "source", "seconds"):
+    for title in ("model", "outcome", "verdict", *codes, "container", "source", "seconds"):
         table.add_column(title, no_wrap=True)
     for report in reports:
         by_code = {check.code: check.status for check in report.checks}
@@ -166,6 +166,7 @@ def print_validation(reports: list[Report]) -> None:
         table.add_row(
             report.model or "?",
             Text(word, STYLES.get(word, "yellow")),
+            "" if report.verdict is None else report.verdict.word,
             *(
                 Text(signs[by_code[code]], STYLES[by_code[code]]) if code in by_code else ""
                 for code in codes
