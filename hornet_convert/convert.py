@@ -134,6 +134,8 @@ def _convert(
     final = request.out / result_name.file_name(stem, back.sha256, request.format)
     edited = edits_note(made, written.losses)
     notes = [*report.notes, *made.notes, *([edited] if edited else []), *proof.notes]
+    if written.fingerprint != digest:
+        notes.append(f"the result's own fingerprint is {written.fingerprint}")
     if _already_there(final, back.sha256, request.force):
         notes.append(f"{final.name} was there already, the same")
     else:

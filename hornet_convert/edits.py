@@ -10,7 +10,7 @@ from typing import Final, Literal, get_args
 
 from hornet_convert import labels
 from hornet_convert.architecture import Architecture
-from hornet_convert.errors import UsageError
+from hornet_convert.errors import UsageError, printable
 
 Target = Literal["reference", "official", "openmmlab", "backbone"]
 TARGETS: Final[tuple[Target, ...]] = get_args(Target)
@@ -45,9 +45,15 @@ class Edits:
 
     def check(self, architecture: Architecture, target: Target) -> None:
         """Raise UsageError for what cannot be done with any checkpoint of this architecture."""
-        if isinstance(self.head, int) and self.head < 1:
+        if self.head not in HEADS and not (isinstance(self.head, int) and self.head > 0):
             raise UsageError(
-                "--head takes a number of classes from 1", hint="--head none drops it."
+                f"--head {printable(str(self.head))} is not known",
+                expected=f"{', '.join(HEADS)}, or a number of classes from 1",
+            )
+        if self.dtype not in (None, *PRECISIONS):
+            raise UsageError(
+                f"--dtype {printable(str(self.dtype))} is not known",
+                expected=", ".join(PRECISIONS),
             )
         if target == "backbone" and self.head not in ("keep", "none"):
             raise UsageError(

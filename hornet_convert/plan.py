@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hornet_convert.architecture import Architecture, Shape
+from hornet_convert.casting import SOURCES
 from hornet_convert.checkpoint.tensors import BY_TORCH_NAME, DTYPES, DType, Tensor
 from hornet_convert.edits import Edits, Precision, Target, rows_for
 from hornet_convert.errors import UsageError
@@ -155,6 +156,7 @@ def plan(
             shape=shape,
             rows=rows if name in CLASSIFIER else None,
         )
+        _check_type(part)
         parts[_key(name, target)] = part
     tokens, notes = _tokens_and_notes(edits, identity, goal, target, parts)
     used = {part.name for part in parts.values()}
@@ -179,6 +181,18 @@ def _dtype(name: str, source: Tensor, shape: Shape, precision: Precision | None)
     if precision is None:
         return source.dtype
     return BY_TORCH_NAME[precision]
+
+
+def _check_type(part: Part) -> None:
+    dtype = part.source.dtype
+    if (part.recast or part.resized) and dtype.code not in SOURCES:
+        raise UsageError(
+            f"--{'dtype' if part.recast else 'resolution'} conflicts with the checkpoint's "
+            f"{dtype.torch}",
+            expected="float64, float32, float16 or bfloat16",
+            found=f"{part.name} of type {dtype.torch}",
+            hint="Leave it out: the tensors can be copied as they are.",
+        )
 
 
 def _key(name: str, target: Target) -> str:

@@ -5,26 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from hornet_convert.casting import SOURCES, Losses, cast, decode, encode
+from hornet_convert.casting import Losses, cast, decode, encode
 from hornet_convert.checkpoint.reader import Checkpoint
-from hornet_convert.errors import UsageError
 from hornet_convert.plan import Part
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-
-def check_types(parts: list[Part]) -> None:
-    """Raise UsageError for element types whose values are not computed with."""
-    strange = {part.source.dtype for part in parts if part.recast or part.resized}
-    for dtype in strange:
-        if dtype.code not in SOURCES:
-            raise UsageError(
-                f"values of type {dtype.torch} are not converted",
-                expected="float64, float32, float16 or bfloat16 in the checkpoint",
-                hint="Leave out --dtype and --resolution: the tensors can be copied as they are.",
-            )
 
 
 def produce(checkpoint: Checkpoint, part: Part, losses: Losses) -> NDArray[np.uint8]:

@@ -97,4 +97,6 @@ def edits_note(plan: Plan, losses: Mapping[str, Losses]) -> str | None:
         said.append(f"{recast} tensors rounded to {plan.rounded}, {vanished} numbers to zero")
     elif recast:
         said.append(f"{recast} tensors written in a wider type, exactly")
-    return f"edited: {'; '.join(said)}" if said else None
+    if not said:
+        return None
+    return f"edited: {'; '.join(said)}. The verdict is on the source: this is not what it published"

@@ -21,14 +21,15 @@ def write_provenance(report: Report, subject: Subject) -> None:
 
 
 def provenance(report: Report, subject: Subject) -> dict[str, Any]:
-    """The record as a JSON object."""
+    """The record as a JSON object: the result, then its source with the verdict on that."""
     result = report.to_json()
+    verdict = {"verdict": result["verdict"], "reference": result["reference"]}
+    conversion = report.conversion or {}
     return {
         "file": Path(report.output or "").name,
         "sha256": report.output_sha256,
-        **(report.conversion or {}),
-        "verdict": result["verdict"],
-        "reference": result["reference"],
+        **conversion,
+        **({} if conversion.get("edits") else verdict),  # of edited weights nobody vouches
         "source": {
             "file": subject.checkpoint.path.name,
             "sha256": report.sha256,
@@ -38,6 +39,7 @@ def provenance(report: Report, subject: Subject) -> dict[str, Any]:
             "layout": report.layout,
             "num_classes": report.num_classes,
             "fingerprint": report.fingerprint,
+            **verdict,
             "wrapper": list(subject.state.wrapper),
             "prefix": subject.state.prefix,
             "ema": report.ema,

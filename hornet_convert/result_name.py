@@ -32,8 +32,9 @@ def history(metadata: Mapping[str, str], tokens: Sequence[str]) -> tuple[str, ..
     Metadata that is not of our making tells of nothing. Raises UsageError for too many.
     """
     recorded = metadata.get("edits", "")
-    found = recorded.split(" ") if len(recorded) < 1000 else []
-    known = found if all(_TOKEN.fullmatch(token) for token in found) else []
+    found = recorded.split(" ", MAX_EDITS)
+    ours = len(found) <= MAX_EDITS and all(_TOKEN.fullmatch(token) for token in found)
+    known = found if ours else []
     edits = list[str]()
     for edit in (*known, *tokens):
         if edit not in edits[-1:] and not (edit == "backbone" and edit in edits):

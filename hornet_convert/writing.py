@@ -20,7 +20,7 @@ from hornet_convert.fingerprint import fingerprint
 from hornet_convert.layouts import translate
 from hornet_convert.pickle_writer import Wrapper
 from hornet_convert.plan import Plan
-from hornet_convert.produce import check_types, produce
+from hornet_convert.produce import produce
 from hornet_convert.pth_writer import PthFile
 from hornet_convert.publish import Temporary, disk_errors
 from hornet_convert.result_name import Format
@@ -75,10 +75,8 @@ def write(
 ) -> Written:
     """Write the result into a temporary file, reading the source once.
 
-    `edits` are the tokens that the metadata tells of. Raises UsageError for element types that
-    cannot be converted, DiskError if writing fails.
+    `edits` are the tokens that the metadata tells of. Raises DiskError if writing fails.
     """
-    check_types(list(plan.parts.values()))
     metadata = {"model": plan.architecture.name, "layout": plan.target}
     metadata |= {"edits": " ".join(edits)} if edits else {}
     unknown = {**metadata, "fingerprint": UNKNOWN_FINGERPRINT}

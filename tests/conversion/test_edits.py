@@ -209,6 +209,7 @@ def test_8_bit_numbers_are_not_computed_with(tmp_path: Path, edits: dict[str, An
     path = saved(tmp_path, weights)
     with pytest.raises(UsageError, match="float8_e5m2"):
         run(path, tmp_path / "out", **edits)
+    assert not (tmp_path / "out").exists()
     for container in FORMATS:
         result = load(output(run(path, tmp_path, "official", container)), "official")
         for key, tensor in weights.items():
@@ -250,6 +251,8 @@ def test_everything_at_once(tmp_path: Path) -> None:
         record["source"]["ema"],
     )
     assert ("pth", 1000) == (record["format"], record["num_classes"])
+    # The verdict is on the source alone.
+    assert ("consistent", None) == (record["source"]["verdict"], record.get("verdict"))
 
 
 CONFLICTS: list[tuple[str, Target, dict[str, Any], str]] = [
@@ -258,7 +261,9 @@ CONFLICTS: list[tuple[str, Target, dict[str, Any], str]] = [
     ("w8-gf64", "reference", {"resolution": 4096}, "--resolution 4096"),
     ("w8", "backbone", {"head": "in1k"}, "--head in1k conflicts with --layout backbone"),
     ("w8", "backbone", {"head": 10}, "--head 10 conflicts with --layout backbone"),
-    ("w8", "reference", {"head": 0}, "--head"),
+    ("w8", "reference", {"head": 0}, "--head 0"),
+    ("w8", "reference", {"head": "2k"}, "--head 2k"),
+    ("w8", "reference", {"dtype": "int8"}, "--dtype int8"),
 ]
 
 
@@ -312,7 +317,15 @@ def test_averaged_weights_of_a_published_file_have_our_own_name(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "text", ["\x1b[31m", "float16 ../../x", "224to384px" * 200, "no-head  float16", ""]
+    "text",
+    [
+        "\x1b[31m",
+        "float16 ../../x",
+        "224to384px" * 200,
+        "no-head  float16",
+        "",
+        "float16 float32 " * 5 + "float16",
+    ],
 )
 def test_strange_metadata_tells_of_nothing(text: str) -> None:
     """What is not of our making does not get into names."""
