@@ -99,4 +99,4 @@ def edits_note(plan: Plan, losses: Mapping[str, Losses]) -> str | None:
         said.append(f"{recast} tensors written in a wider type, exactly")
     if not said:
         return None
-    return f"edited: {'; '.join(said)}. The verdict is on the source: this is not what it published"
+    return f"edited: {'; '.join(said)}. The verdict is on the source, not on what was made of it"

@@ -104,8 +104,8 @@ def edited_check(source: Tensors, identity: Identity, target: Tensors, plan: Pla
     height, width = result.image_size
     return judged(
         result,
-        f"one seeded {height}×{width} image in float64, the source edited by other code"
-        f"{_how(plan, resized)}; largest relative deviation: ",
+        f"one image of {height}×{width}, seed {result.seed}, in float64, {_how(plan, resized)}; "
+        "largest relative deviation: ",
     )
 
 
@@ -117,7 +117,9 @@ def _how(plan: Plan, resized: bool) -> str:
         ways.append(f"the same {len(plan.rows)} logits")
     if plan.rounded is not None:
         ways.append(f"its weights rounded to {plan.rounded} too")
-    return f" ({', '.join(ways)})" if ways else ""
+    if not ways:
+        return "the source up to the last part of the result"
+    return f"the source edited by other code ({', '.join(ways)})"
 
 
 @dataclass(frozen=True)
