@@ -140,7 +140,12 @@ def compare_forward(
     generator = torch.Generator().manual_seed(seed)
     image = torch.randn(batch, 3, height, width, generator=generator)
     deviations: list[Deviation] = []
-    with torch.no_grad(), _Ahead(plain.steps(source, layout, image)) as steps:
+    with (
+        torch.no_grad(),
+        _Ahead(plain.steps(source, layout, image)) as steps,
+        ThreadPoolExecutor(max_workers=1) as beside,  # fills the time one side waits for the other
+    ):
+        single = beside.submit(_run, target, architecture, num_classes, image) if float32 else None
 
         def compare(part: str, output: Tensor) -> None:
             expected = steps.next(part)
@@ -152,7 +157,7 @@ def compare_forward(
         rest = steps.next("the end")
         if rest is not None and not (num_classes is None and rest.name.startswith("head.")):
             raise _different_parts("nothing more", rest)
-        rounded = _run(target, architecture, num_classes, image) if float32 else None
+        rounded = None if single is None else single.result()
     return Equivalence(
         deviations=tuple(deviations),
         image_size=(height, width),
@@ -210,6 +215,7 @@ class _Ahead:
         return next(self._steps, None)
 
 
+@torch.no_grad()
 def _run(
     weights: Mapping[str, Tensor],
     architecture: Architecture,
