@@ -254,7 +254,11 @@ def test_the_model_asked_for_is_held_to(tmp_path: Path) -> None:
 
 def test_a_flipped_byte_in_a_zip_is_found(tmp_path: Path) -> None:
     """The container's CRC tells, though torch.load would not look; in legacy nothing can tell."""
-    for form, verdict in (("official-zip", "fail"), ("official-legacy", "not checked")):
+    cases: tuple[tuple[small.Form, str], ...] = (
+        ("official-zip", "fail"),
+        ("official-legacy", "not checked"),
+    )
+    for form, verdict in cases:
         path = small.write(tmp_path / form, form, "w8")
         data = bytearray(path.read_bytes())
         needle = small.arrays("w8")["stages.2.3.pwconv1.weight"].tobytes()[:64]
