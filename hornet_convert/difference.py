@@ -20,6 +20,7 @@ Kind = Literal["type", "precision", "last digits", "scale", "few", "ema", "other
 ROUNDED: Final = ("F32", "F16", "BF16")
 LAST_DIGITS: Final = 4  # units of the coarser type's precision
 SAME_DIRECTION: Final = 1e-12  # 1 - cos² of tensors that are multiples, rounded to float32
+GLANCE: Final = 256  # elements
 FEW: Final = 0.01  # of the elements
 EMA_DISTANCE: Final = 0.2  # ‖a - b‖ / ‖a‖
 EMA_CORRELATION: Final = 0.98
@@ -70,7 +71,8 @@ class Comparer:
 
     def __init__(self, a: DType, b: DType) -> None:
         self._a, self._b = a, b
-        self._numel = self._different = self._not_finite = 0
+        self._numel = self._different = self._finite = self._not_finite = 0
+        self._last_digits = LAST_DIGITS * max(_PRECISION.get(d.code, 0.0) for d in (a, b))
         self._largest = self._largest_a = self._largest_ulps = 0.0
         # Sums of a, b, a², b², ab, (a - b)² over the elements that are finite on both sides.
         self._sums = [0.0] * 6
@@ -96,29 +98,37 @@ class Comparer:
         count = int(np.count_nonzero(unequal))
         self._different += count
         self._roundings = [rounding for rounding in self._roundings if _is_rounded(x, y, *rounding)]
-        finite = np.isfinite(x) & np.isfinite(y)
-        if not finite.all():
+        if not math.isfinite(x.sum() + y.sum()):
+            finite = np.isfinite(x) & np.isfinite(y)
             self._not_finite += int(np.count_nonzero(unequal & ~finite))
             x, y = x[finite], y[finite]
-        if x.size == 0:
-            return
-        largest = np.abs(x)
-        self._largest_a = max(self._largest_a, float(largest.max()))
-        if count:
-            difference = np.abs(x - y)
+        self._finite += x.size
+        if x.size:
+            self._add(x, y, count > 0)
+
+    def _add(self, x: NDArray[np.float64], y: NDArray[np.float64], differ: bool) -> None:
+        """Add up finite values."""
+        import numpy as np
+
+        self._largest_a = max(self._largest_a, float(x.max()), -float(x.min()))
+        sums = [x.sum(), y.sum(), _dot(x, x), _dot(y, y), _dot(x, y), 0.0]
+        if differ:
+            difference = x - y
+            sums[5] = _dot(difference, difference)
+            np.abs(difference, out=difference)
             self._largest = max(self._largest, float(difference.max()))
-            np.maximum(largest, np.abs(y), out=largest)
-            np.maximum(largest, np.finfo(np.float64).tiny, out=largest)
-            self._largest_ulps = max(self._largest_ulps, float((difference / largest).max()))
-            self._sums[5] += float(np.dot(difference, difference))
-        sums = (x.sum(), y.sum(), np.dot(x, x), np.dot(y, y), np.dot(x, y))
+            # What is a rounding so far differs in the last digits of the coarser type at most.
+            if not self._roundings and self._largest_ulps <= self._last_digits:
+                largest = np.maximum(np.abs(x), np.abs(y))
+                np.maximum(largest, np.finfo(np.float64).tiny, out=largest)
+                self._largest_ulps = max(self._largest_ulps, float((difference / largest).max()))
         for index, value in enumerate(sums):
             self._sums[index] += float(value)
 
     def result(self) -> Difference:
         """What was found in all pieces."""
         sum_a, sum_b, aa, bb, ab, dd = self._sums
-        n = max(self._numel - self._not_finite, 1)
+        n = max(self._finite, 1)
         variance = (aa - sum_a * sum_a / n) * (bb - sum_b * sum_b / n)
         correlation = (ab - sum_a * sum_b / n) / math.sqrt(variance) if variance > 0 else math.nan
         distance = math.sqrt(dd / aa) if aa else (math.inf if dd else 0.0)
@@ -146,8 +156,7 @@ class Comparer:
             return "precision"
         if self._not_finite:
             return "other"
-        unit = max(_PRECISION.get(dtype.code, 0.0) for dtype in (self._a, self._b))
-        if self._largest_ulps <= LAST_DIGITS * unit:
+        if self._largest_ulps <= self._last_digits:
             return "last digits"
         if self._different < max(FEW * self._numel, 2):
             return "few"
@@ -172,5 +181,15 @@ def _is_rounded(x: NDArray[Any], y: NDArray[Any], side: Literal["a", "b"], code:
     import numpy as np
 
     whole, rounded = (x, y) if side == "b" else (y, x)
-    again = numbers(casting.encode(whole, DTYPES[code]).view(np.uint8), DTYPES[code])
-    return bool(np.array_equal(again, rounded, equal_nan=True))
+    for part in (slice(GLANCE), slice(GLANCE, None)):  # most are found not to be at a glance
+        again = numbers(casting.encode(whole[part], DTYPES[code]).view(np.uint8), DTYPES[code])
+        if not np.array_equal(again, rounded[part], equal_nan=True):
+            return False
+    return True
+
+
+def _dot(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Sum of the products; not the BLAS library's, which starts threads for it."""
+    import numpy as np
+
+    return float(np.einsum("i,i->", x, y))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-PIECE: Final = 1 << 17  # elements at a time: a few float64 arrays of them stay in the cache
+PIECE: Final = 1 << 14  # elements at a time: a few float64 arrays of them stay in the cache
 
 _NUMPY: Final = {
     "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
