@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hornet_convert import zoo
-from hornet_convert.convert import Request, convert
+from hornet_convert.conversion.convert import Request, convert
 from hornet_convert.download.cache import Cache
 from hornet_convert.download.edges import Edges, Event, ignore
 from hornet_convert.download.errors import ChecksumMismatchError
@@ -18,10 +17,11 @@ from hornet_convert.download.result import Fetched
 from hornet_convert.download.sources import Pin, sources_for
 from hornet_convert.download.trust import TrustRecord
 from hornet_convert.errors import HornetConvertError
-from hornet_convert.references import pinned
-from hornet_convert.report import Report, failed
-from hornet_convert.subject import Progress
-from hornet_convert.verdict import Reference
+from hornet_convert.family import zoo
+from hornet_convert.verification.references import pinned
+from hornet_convert.verification.report import Report, failed
+from hornet_convert.verification.subject import Progress
+from hornet_convert.verification.verdict import Reference
 
 
 @dataclass(frozen=True)

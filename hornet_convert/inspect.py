@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from hornet_convert import layouts
 from hornet_convert.checkpoint.danger import danger
 from hornet_convert.checkpoint.reader import Checkpoint
 from hornet_convert.checkpoint.state_dict import StateDict, select_state_dict
 from hornet_convert.checkpoint.tensors import Tensor
 from hornet_convert.checkpoint.tree import Leaf, tensors_in
 from hornet_convert.errors import FileRefusedError
-from hornet_convert.identity import identify
+from hornet_convert.family import layouts
+from hornet_convert.verification.identity import identify
 
 # A block of any network: names up to the first run of numbers, `layer1.0`, `encoder.layers.3`.
 _NUMBERED = re.compile(r"[^.]+(?:\.[^.]+)*?(?:\.\d+)+(?=\.)")

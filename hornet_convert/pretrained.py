@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from hornet_convert import zoo
-from hornet_convert.convert import Request
+from hornet_convert.conversion.convert import Request
 from hornet_convert.download.digests import sha256_of
 from hornet_convert.download.disk import disk_errors, read_json, write_json
 from hornet_convert.download.edges import Edges, Event, ignore
@@ -19,9 +18,10 @@ from hornet_convert.download.index import is_plain_name
 from hornet_convert.download.locks import exclusive
 from hornet_convert.download.sources import Source, sources_for
 from hornet_convert.errors import CheckFailedError
+from hornet_convert.family import zoo
 from hornet_convert.fetch import Download, fetch
-from hornet_convert.report import first_failure
-from hornet_convert.subject import Progress
+from hornet_convert.verification.report import first_failure
+from hornet_convert.verification.subject import Progress
 
 FOLDER = "converted"
 

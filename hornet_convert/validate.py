@@ -9,13 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
-from hornet_convert import zoo
-from hornet_convert.convert import Request
+from hornet_convert.conversion.convert import Request
+from hornet_convert.conversion.publish import disk_errors
 from hornet_convert.download.edges import Event, ignore
+from hornet_convert.family import zoo
 from hornet_convert.fetch import Download, fetch
-from hornet_convert.publish import disk_errors
-from hornet_convert.report import Report, first_failure, outcome
-from hornet_convert.subject import Progress
+from hornet_convert.verification.report import Report, first_failure, outcome
+from hornet_convert.verification.subject import Progress
 
 
 def validate(

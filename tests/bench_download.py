@@ -38,7 +38,7 @@ def write_mirror(folder: Path, size: int) -> None:
 FETCH = """
 import json, resource, sys
 from pathlib import Path
-from hornet_convert import zoo
+from hornet_convert.family import zoo
 from hornet_convert.download.cache import Cache
 from hornet_convert.download.fetch import fetch
 from hornet_convert.download.sources import sources_for

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from hornet_convert.architecture import DEPTHS, ORDERS, Architecture
+from hornet_convert.family.architecture import DEPTHS, ORDERS, Architecture
 
 
 class LayerNorm(nn.Module):

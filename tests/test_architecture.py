@@ -5,8 +5,8 @@ import math
 import pytest
 
 from fixtures import golden, small
-from hornet_convert.architecture import Architecture, Shape, infer, order_widths
-from hornet_convert.zoo import BY_NAME
+from hornet_convert.family.architecture import Architecture, Shape, infer, order_widths
+from hornet_convert.family.zoo import BY_NAME
 
 # Parameters at 1000 classes, as counted on the authors' models.
 PARAMETERS = {

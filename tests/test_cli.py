@@ -11,7 +11,7 @@ import pytest
 
 from fixtures import small
 from hornet_convert.cli import cli, run
-from hornet_convert.report import CHECKS
+from hornet_convert.verification.report import CHECKS
 
 Capture = pytest.CaptureFixture[str]
 
@@ -158,11 +158,11 @@ def test_ctrl_c_is_exit_130(tmp_path: Path) -> None:
     """An interrupt ends with the documented code and one line, not with a traceback."""
     program = (
         "import os, signal, sys\n"
-        "from hornet_convert import scan\n"
+        "from hornet_convert.verification import scan\n"
         "from hornet_convert.cli import run\n"
         "class Stop:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'hornet_convert.verify':\n"
+        "        if name == 'hornet_convert.verification.verify':\n"
         "            os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.meta_path.insert(0, Stop())\n"
         f"sys.exit(run(['verify', '--ckpt', {str(tmp_path)!r}, '--no-forward']))\n"

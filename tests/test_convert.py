@@ -10,10 +10,10 @@ import safetensors.numpy
 import torch
 
 from fixtures import small
-from hornet_convert.convert import Request, convert
+from hornet_convert.conversion.convert import Request, convert
 from hornet_convert.errors import DiskError, UnknownModelError, UsageError
-from hornet_convert.layouts import LAYOUTS, Layout
-from hornet_convert.report import Report
+from hornet_convert.family.layouts import LAYOUTS, Layout
+from hornet_convert.verification.report import Report
 
 
 def statuses(report: Report) -> dict[str, str]:
@@ -62,7 +62,7 @@ def test_the_result_is_named_by_its_own_hash(tmp_path: Path) -> None:
     """The eight digits in the name are those of the file, and verify finds them so."""
     import hashlib
 
-    from hornet_convert.verify import verify
+    from hornet_convert.verification.verify import verify
 
     path = small.write(tmp_path / "in.pth", "official-zip", "w8")
     result = written(convert(path, Request(tmp_path, forward=False)))
@@ -287,7 +287,7 @@ def test_views_and_aliases_are_written_rightly(tmp_path: Path) -> None:
 
 def test_leftovers_of_a_killed_run_are_swept(tmp_path: Path) -> None:
     """A temporary file that nobody holds goes; one that is being written stays."""
-    from hornet_convert.publish import Temporary
+    from hornet_convert.conversion.publish import Temporary
 
     abandoned = tmp_path / ".hornet-convert-0123456789abcdef.tmp"
     abandoned.write_bytes(b"half a file")

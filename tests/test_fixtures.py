@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 
 from fixtures import golden, seeded, small, zoo
-from hornet_convert.layouts import Layout, remap
+from hornet_convert.family.layouts import Layout, remap
 
 
 @pytest.mark.parametrize(

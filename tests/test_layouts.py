@@ -5,9 +5,9 @@ import itertools
 import pytest
 
 from fixtures import golden, small
-from hornet_convert.architecture import Architecture
-from hornet_convert.layouts import LAYOUTS, RULES, Layout, detect, remap, translate
-from hornet_convert.zoo import MODELS
+from hornet_convert.family.architecture import Architecture
+from hornet_convert.family.layouts import LAYOUTS, RULES, Layout, detect, remap, translate
+from hornet_convert.family.zoo import MODELS
 
 PAIRS = list(itertools.permutations(LAYOUTS, 2))
 ARCHITECTURES = (*golden.models(), *small.NAMES)

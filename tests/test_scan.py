@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hornet_convert.checkpoint.tensors import DTYPES, Storage, Tensor, dense_strides
-from hornet_convert.scan import ALIGNMENT, plan
+from hornet_convert.verification.scan import ALIGNMENT, plan
 
 F32 = DTYPES["F32"]
 
@@ -99,7 +99,7 @@ def test_big_endian_bytes_have_no_span() -> None:
 
 def test_the_fingerprint_is_what_its_definition_says() -> None:
     """Recomputed here from the documented recipe alone."""
-    from hornet_convert.fingerprint import fingerprint
+    from hornet_convert.verification.fingerprint import fingerprint
 
     tensors = {"b.weight": tensor(0, 2), "a": Tensor(DTYPES["F16"], (), (), 0, Storage(8, 2))}
     digests = {"b.weight": "11" * 32, "a": "22" * 32}

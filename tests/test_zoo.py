@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from hornet_convert import zoo
-from hornet_convert.architecture import Architecture
 from hornet_convert.cli import run
 from hornet_convert.errors import UnknownModelError
+from hornet_convert.family import zoo
+from hornet_convert.family.architecture import Architecture
 
 
 @pytest.mark.parametrize("model", zoo.MODELS, ids=lambda model: model.name)

@@ -25,8 +25,8 @@ def compare(a: Path, b: Path, tensors: bool, ema: bool, as_json: bool) -> int:
     Example:
       hornet-convert compare hornet_tiny_gf.pth hornet-tiny-gf_1000c-0123abcd.safetensors
     """
-    from hornet_convert import compare as comparing
     from hornet_convert.cli.progress import progress_bars
+    from hornet_convert.comparison import compare as comparing
     from hornet_convert.errors import EXIT_CHECK_FAILED, EXIT_OK
 
     with progress_bars() as bars:

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from hornet_convert.cli import options
-from hornet_convert.edits import Target
-from hornet_convert.result_name import Format
-from hornet_convert.verdict import Requirement
+from hornet_convert.conversion.edits import Target
+from hornet_convert.conversion.result_name import Format
+from hornet_convert.verification.verdict import Requirement
 
 
 @click.command()
@@ -48,9 +48,9 @@ def convert(
       hornet-convert convert --ckpt hornet_tiny_gf.safetensors --layout openmmlab --format pth
       hornet-convert convert --ckpt hornet_large_gf.pth --head in1k --resolution 384 --dtype float16
     """
-    from hornet_convert import convert as conversion
     from hornet_convert.cli.finish import finish
     from hornet_convert.cli.progress import progress_bars
+    from hornet_convert.conversion import convert as conversion
 
     with progress_bars() as bars:
         request = conversion.Request(

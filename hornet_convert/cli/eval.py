@@ -12,7 +12,7 @@ from hornet_convert.cli import options
 from hornet_convert.cli.weights import checkpoint_path, require_one, weights
 
 if TYPE_CHECKING:
-    from hornet_convert.evaluation import Tally
+    from hornet_convert.images.evaluation import Tally
 
 
 @click.command("eval")
@@ -66,8 +66,8 @@ def evaluate(
     from hornet_convert.cli.image_progress import ImageBar
     from hornet_convert.cli.progress import progress_bars
     from hornet_convert.cli.render_images import print_evaluation
+    from hornet_convert.family.labels import IN1K_CLASSES
     from hornet_convert.images.dataset import read_dataset
-    from hornet_convert.labels import IN1K_CLASSES
     from hornet_convert.model.evaluate import evaluate as measure
     from hornet_convert.model.images import require_pillow
     from hornet_convert.model.inference import choose_device, require_classifier

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from hornet_convert.cli import options
-from hornet_convert.edits import Target
-from hornet_convert.result_name import Format
+from hornet_convert.conversion.edits import Target
+from hornet_convert.conversion.result_name import Format
 
 
 @click.command()
@@ -49,7 +49,7 @@ def fetch(
     from hornet_convert import fetch as fetching
     from hornet_convert.cli.finish import finish, finish_many
     from hornet_convert.cli.progress import progress_bars
-    from hornet_convert.convert import Request
+    from hornet_convert.conversion.convert import Request
 
     models = options.chosen(names, every)
     edits = options.edits_from(how)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hornet_convert.report import Report, summary_to_json, worst_exit_code
+from hornet_convert.verification.report import Report, summary_to_json, worst_exit_code
 
 
 def finish(report: Report, as_json: bool, html: Path | None = None) -> int:

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from hornet_convert import zoo
 from hornet_convert.cli import options
+from hornet_convert.family import zoo
 
 
 @click.command("list")

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from hornet_convert import zoo
-from hornet_convert.edits import HEADS, PRECISIONS, TARGETS, Edits
+from hornet_convert.conversion.edits import HEADS, PRECISIONS, TARGETS, Edits
+from hornet_convert.conversion.result_name import FORMATS
 from hornet_convert.errors import UsageError
-from hornet_convert.result_name import FORMATS
-from hornet_convert.verdict import REQUIREMENTS
+from hornet_convert.family import zoo
+from hornet_convert.verification.verdict import REQUIREMENTS
 
 if TYPE_CHECKING:
     from hornet_convert.download.cache import Cache
     from hornet_convert.fetch import Download
-    from hornet_convert.subject import Progress
-    from hornet_convert.trace import Probe
-    from hornet_convert.verdict import Reference
+    from hornet_convert.verification.subject import Progress
+    from hornet_convert.verification.trace import Probe
+    from hornet_convert.verification.verdict import Reference
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -211,7 +211,7 @@ def probe(command: F) -> F:
 
 def probe_from(values: Mapping[str, Any]) -> Probe | None:
     """What the options of `probe` ask for; None if none is given."""
-    from hornet_convert.trace import Probe
+    from hornet_convert.verification.trace import Probe
 
     size, seed, batch = values["image_size"], values["seed"], values["batch"]
     if size is None and seed is None and batch is None:
@@ -230,9 +230,9 @@ def references_from(
     values: Mapping[str, Any], subject: Path, progress: Progress | None = None
 ) -> list[Reference]:
     """What the options of `references` and the trust record say about a file."""
-    from hornet_convert import references as known
     from hornet_convert.download.cache import Cache
     from hornet_convert.download.trust import TrustRecord
+    from hornet_convert.verification import references as known
 
     said = []
     if values["sha256"] is not None:

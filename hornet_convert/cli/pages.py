@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hornet_convert import zoo
+from hornet_convert.conversion.provenance import versions
+from hornet_convert.conversion.publish import disk_errors, publish_bytes
 from hornet_convert.errors import DiskError
-from hornet_convert.html_report import DOCTYPE, index, page
-from hornet_convert.provenance import versions
-from hornet_convert.publish import disk_errors, publish_bytes
-from hornet_convert.report import Report
+from hornet_convert.family import zoo
+from hornet_convert.pages.page import DOCTYPE, index, page
+from hornet_convert.verification.report import Report
 
 
 def write_page(report: Report, path: Path) -> None:

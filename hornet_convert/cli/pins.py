@@ -29,10 +29,10 @@ def pins(cache: str | None, merge: Path | None, forget: str | None) -> int:
       hornet-convert pins > pins.json
       hornet-convert pins --merge pins.json
     """
-    from hornet_convert import zoo
+    from hornet_convert.conversion.publish import disk_errors
     from hornet_convert.download.cache import Cache
     from hornet_convert.download.trust import TrustRecord, exported, pins_from
-    from hornet_convert.publish import disk_errors
+    from hornet_convert.family import zoo
 
     record = TrustRecord(Cache.at(cache).trust_path)
     if forget is not None:

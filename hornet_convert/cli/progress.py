@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from hornet_convert.download.edges import Event
-    from hornet_convert.subject import Progress
+    from hornet_convert.verification.subject import Progress
 
 LOGGED = ("waiting", "retrying", "done")
 

@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from hornet_convert.errors import printable
-from hornet_convert.report import Report, first_failure, outcome
-from hornet_convert.trace import Trace
-from hornet_convert.verdict import MEANINGS
+from hornet_convert.verification.report import Report, first_failure, outcome
+from hornet_convert.verification.trace import Trace
+from hornet_convert.verification.verdict import MEANINGS
 
 STYLES = {"pass": "green", "fail": "bold red", "error": "bold red", "not checked": "yellow"}
 VERDICT_STYLES = {

@@ -6,9 +6,9 @@ from rich.table import Table
 from rich.text import Text
 
 from hornet_convert.cli.render import console
-from hornet_convert.comparison import Comparison, Side
+from hornet_convert.comparison.outcome import Comparison, Side
 from hornet_convert.errors import printable
-from hornet_convert.naming import listed
+from hornet_convert.verification.naming import listed
 
 
 def print_comparison(found: Comparison, every_tensor: bool) -> None:

@@ -8,10 +8,10 @@ from rich.bar import Bar
 from rich.table import Table
 from rich.text import Text
 
-from hornet_convert import zoo
 from hornet_convert.cli.render import STYLES, console
 from hornet_convert.errors import printable
-from hornet_convert.evaluation import Accuracy, Evaluation
+from hornet_convert.family import zoo
+from hornet_convert.images.evaluation import Accuracy, Evaluation
 from hornet_convert.model.predict import Predicted
 
 BAR_WIDTH = 24

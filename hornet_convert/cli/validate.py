@@ -49,8 +49,8 @@ def validate(
     from hornet_convert import validate as validation
     from hornet_convert.cli import render
     from hornet_convert.cli.progress import progress_bars
-    from hornet_convert.publish import publish_bytes
-    from hornet_convert.report import summary_to_json, worst_exit_code
+    from hornet_convert.conversion.publish import publish_bytes
+    from hornet_convert.verification.report import summary_to_json, worst_exit_code
 
     models = options.chosen(names, every=not names)
     reports = []

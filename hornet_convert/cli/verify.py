@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hornet_convert.cli import options
-from hornet_convert.verdict import Requirement
+from hornet_convert.verification.verdict import Requirement
 
 
 @click.command()
@@ -40,10 +40,10 @@ def verify(
       hornet-convert verify --ckpt hornet-tiny_3rdparty_in1k_20220915-0e8eedff.pth
       hornet-convert verify --ckpt copy.safetensors --against original.pth --require authentic
     """
-    from hornet_convert import verify as verification
     from hornet_convert.cli.finish import finish
     from hornet_convert.cli.progress import progress_bars
     from hornet_convert.errors import UsageError
+    from hornet_convert.verification import verify as verification
 
     probe = options.probe_from(more)
     if no_forward and probe is not None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hornet_convert import zoo
 from hornet_convert.cli import options
 from hornet_convert.errors import UsageError
+from hornet_convert.family import zoo
 
 if TYPE_CHECKING:
     from hornet_convert.cli.progress import Bars

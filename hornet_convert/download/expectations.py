@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hornet_convert import zoo
 from hornet_convert.download.errors import ChecksumMismatchError
 from hornet_convert.download.index import Listed
 from hornet_convert.download.sources import Source, without_credentials
 from hornet_convert.download.trust import Pin
+from hornet_convert.family import zoo
 
 INDEX = "the mirror's index"
 TRUST = "the trust record"

@@ -14,7 +14,7 @@ from hornet_convert.download.result import Attempt, Fetched, Request, UnusableEr
 from hornet_convert.download.sources import Source
 from hornet_convert.download.stored import from_cache, from_directory, wanted_from
 from hornet_convert.download.trust import TrustRecord
-from hornet_convert.zoo import Published
+from hornet_convert.family.zoo import Published
 
 if TYPE_CHECKING:
     import requests

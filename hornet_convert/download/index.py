@@ -10,8 +10,8 @@ import json
 import re
 from dataclasses import dataclass
 
-from hornet_convert import zoo
 from hornet_convert.errors import HornetConvertError, MalformedError, UnknownModelError, printable
+from hornet_convert.family import zoo
 
 MAX_INDEX_BYTES = 4 << 20
 MAX_FILE_NAME = 200

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from hornet_convert.download.result import Fetched
 from hornet_convert.errors import HornetConvertError
-from hornet_convert.zoo import Published
+from hornet_convert.family.zoo import Published
 
 GRACE_SECONDS = 1.0
 

@@ -10,7 +10,7 @@ from hornet_convert.download.edges import Edges, Event, Phase
 from hornet_convert.download.expectations import Expectation, Wanted
 from hornet_convert.download.sources import Source
 from hornet_convert.download.trust import TrustRecord
-from hornet_convert.zoo import Published
+from hornet_convert.family.zoo import Published
 
 
 class UnusableError(Exception):

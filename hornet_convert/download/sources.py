@@ -8,7 +8,7 @@ from typing import Literal
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from hornet_convert.errors import UsageError, printable
-from hornet_convert.zoo import Published
+from hornet_convert.family.zoo import Published
 
 SourceName = Literal["mirror", "openmmlab", "official", "official-previous"]
 Pin = Literal["auto", "mirror", "openmmlab", "official"]

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from hornet_convert import labels
 from hornet_convert.errors import DiskError, UsageError, printable
+from hornet_convert.family import labels
 from hornet_convert.images.files import entries, images_below, is_image_name
 from hornet_convert.images.samples import Dataset, Sample, Skipped
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hornet_convert import labels
 from hornet_convert.errors import DiskError, FileRefusedError, UsageError, printable
+from hornet_convert.family import labels
 from hornet_convert.images.samples import Dataset, Sample, Skipped
 
 _PATH_TITLES: Final = ("path", "file", "filename", "file_name", "image")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hornet_convert import labels
 from hornet_convert.errors import UsageError, printable
+from hornet_convert.family import labels
 from hornet_convert.images.class_folders import read_class_folders
 from hornet_convert.images.csv_file import read_csv
 from hornet_convert.images.files import is_folder

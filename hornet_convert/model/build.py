@@ -8,9 +8,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from hornet_convert import zoo
-from hornet_convert.architecture import LAYER_SCALE_INIT, Architecture
 from hornet_convert.errors import CheckFailedError, printable
+from hornet_convert.family import zoo
+from hornet_convert.family.architecture import LAYER_SCALE_INIT, Architecture
 from hornet_convert.model.hornet import HorNet
 from hornet_convert.model.layers import Device
 

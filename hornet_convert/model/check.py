@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import torch
 
-from hornet_convert.architecture import Architecture
 from hornet_convert.errors import CheckFailedError
-from hornet_convert.layouts import Layout
+from hornet_convert.family.architecture import Architecture
+from hornet_convert.family.layouts import Layout
 from hornet_convert.model.equivalence import Equivalence, compare_forward
-from hornet_convert.report import Check, failed, passed
-from hornet_convert.trace import Part, Probe, Trace
+from hornet_convert.verification.report import Check, failed, passed
+from hornet_convert.verification.trace import Part, Probe, Trace
 
 USUAL = Probe()
 

@@ -14,14 +14,14 @@ from typing import Any, Final
 
 import torch
 
-from hornet_convert.architecture import Architecture
+from hornet_convert.conversion.plan import Plan
 from hornet_convert.errors import CheckFailedError
-from hornet_convert.identity import CLASSIFIER, Identity
+from hornet_convert.family.architecture import Architecture
 from hornet_convert.model.build import model_from_weights
 from hornet_convert.model.check import judged
 from hornet_convert.model.equivalence import compare_forward
-from hornet_convert.plan import Plan
-from hornet_convert.report import Check, failed
+from hornet_convert.verification.identity import CLASSIFIER, Identity
+from hornet_convert.verification.report import Check, failed
 
 # Resized filters are written in float32, so they are equal up to its rounding.
 RESIZED_TOLERANCE: Final = 1e-6

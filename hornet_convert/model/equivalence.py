@@ -17,9 +17,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from hornet_convert.architecture import DEPTHS, Architecture
 from hornet_convert.errors import CheckFailedError, printable
-from hornet_convert.layouts import Layout
+from hornet_convert.family.architecture import DEPTHS, Architecture
+from hornet_convert.family.layouts import Layout
 from hornet_convert.model import plain
 from hornet_convert.model.hornet import HorNet
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from hornet_convert import labels
 from hornet_convert.errors import HornetConvertError, UsageError
-from hornet_convert.evaluation import Evaluation, Tally
+from hornet_convert.family import labels
+from hornet_convert.images.evaluation import Evaluation, Tally
 from hornet_convert.images.files import ImageRefusedError
 from hornet_convert.images.samples import Dataset, Sample, Skipped
 from hornet_convert.model.hornet import HorNet

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from hornet_convert.architecture import DEPTHS, LAYER_SCALE_INIT, ORDERS, Architecture
+from hornet_convert.family.architecture import DEPTHS, LAYER_SCALE_INIT, ORDERS, Architecture
 from hornet_convert.model.layers import (
     INIT_STD,
     NORM_EPS,

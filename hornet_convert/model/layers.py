@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hornet_convert.architecture import MLP_RATIO, order_widths
+from hornet_convert.family.architecture import MLP_RATIO, order_widths
 
 NORM_EPS = 1e-6
 FILTER_SCALE = 1 / 3

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 
-from hornet_convert import checks
 from hornet_convert.checkpoint.reader import open_checkpoint
 from hornet_convert.checkpoint.state_dict import select_state_dict
 from hornet_convert.errors import CheckFailedError
-from hornet_convert.identity import identify
 from hornet_convert.model.build import model_from_weights
 from hornet_convert.model.hornet import HorNet
 from hornet_convert.model.weights import CheckpointWeights
-from hornet_convert.report import Check
+from hornet_convert.verification import checks
+from hornet_convert.verification.identity import identify
+from hornet_convert.verification.report import Check
 
 
 def load_model(path: str | os.PathLike[str], *, ema: bool = False) -> HorNet:

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hornet_convert import labels
 from hornet_convert.errors import HornetConvertError
-from hornet_convert.labels import ImageClass
+from hornet_convert.family import labels
+from hornet_convert.family.labels import ImageClass
 from hornet_convert.model.hornet import HorNet
 from hornet_convert.model.images import require_pillow
 from hornet_convert.model.inference import choose_device, classifier, default_workers
 from hornet_convert.model.preprocess import batches
-from hornet_convert.report import error_to_json
+from hornet_convert.verification.report import error_to_json
 
 BATCH = 16
 

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from hornet_convert.convert import Request, convert
-from hornet_convert.edits import Edits, Target
-from hornet_convert.report import Report
-from hornet_convert.result_name import Format
-from hornet_convert.writing import WRAPPERS
+from hornet_convert.conversion.convert import Request, convert
+from hornet_convert.conversion.edits import Edits, Target
+from hornet_convert.conversion.result_name import Format
+from hornet_convert.conversion.writing import WRAPPERS
+from hornet_convert.verification.report import Report
 
 Tensors = Mapping[str, torch.Tensor]
 

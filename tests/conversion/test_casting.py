@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from hornet_convert.casting import Losses, cast
 from hornet_convert.checkpoint.tensors import BY_TORCH_NAME
+from hornet_convert.numbers.casting import Losses, cast
 
 WIDE = ("float64", "float32")
 ALL = ("float64", "float32", "float16", "bfloat16")

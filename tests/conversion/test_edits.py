@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from fixtures import small
-from hornet_convert import labels, zoo
-from hornet_convert.convert import Request, convert
-from hornet_convert.edits import Edits, Target
+from hornet_convert.conversion.convert import Request, convert
+from hornet_convert.conversion.edits import Edits, Target
+from hornet_convert.conversion.result_name import FORMATS, MAX_EDITS, history, stem
 from hornet_convert.errors import UsageError
-from hornet_convert.result_name import FORMATS, MAX_EDITS, history, stem
+from hornet_convert.family import labels, zoo
 from tests.conversion.run import load, output, run, told
 
 IN21K = labels.IN21K_CLASSES

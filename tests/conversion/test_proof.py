@@ -9,14 +9,15 @@ import pytest
 import torch
 
 from fixtures import small
-from hornet_convert import labels, load_model
+from hornet_convert import load_model
 from hornet_convert.checkpoint.reader import open_checkpoint
-from hornet_convert.edits import Edits, Target
-from hornet_convert.layouts import translate
+from hornet_convert.conversion.edits import Edits, Target
+from hornet_convert.conversion.plan import Plan, plan
+from hornet_convert.family import labels
+from hornet_convert.family.layouts import translate
 from hornet_convert.model.edited import Drift, edited_check, measure_drift, rounded
-from hornet_convert.plan import Plan, plan
-from hornet_convert.report import Check
-from hornet_convert.subject import Subject, examine
+from hornet_convert.verification.report import Check
+from hornet_convert.verification.subject import Subject, examine
 from tests.conversion.run import output, run, told
 
 IN21K = labels.IN21K_CLASSES

@@ -12,8 +12,8 @@ import torch
 from hornet_convert.checkpoint.reader import open_checkpoint
 from hornet_convert.checkpoint.state_dict import select_state_dict
 from hornet_convert.checkpoint.tensors import BY_TORCH_NAME, Storage, Tensor, dense_strides
-from hornet_convert.pickle_writer import Wrapper
-from hornet_convert.pth_writer import ALIGNMENT, PthFile
+from hornet_convert.conversion.pickle_writer import Wrapper
+from hornet_convert.conversion.pth_writer import ALIGNMENT, PthFile
 
 WRAPPERS: tuple[Wrapper, ...] = ("bare", "model", "state_dict")
 METADATA = {"model": "w8", "fingerprint": "ab" * 32}

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from fixtures import small
-from hornet_convert.edits import TARGETS, Target
+from hornet_convert.conversion.edits import TARGETS, Target
+from hornet_convert.conversion.result_name import FORMATS, Format
 from hornet_convert.errors import UsageError
-from hornet_convert.layouts import LAYOUTS, Layout
-from hornet_convert.report import Report
-from hornet_convert.result_name import FORMATS, Format
+from hornet_convert.family.layouts import LAYOUTS, Layout
+from hornet_convert.verification.report import Report
 from tests.conversion.run import load, output, run, told
 
 Way = tuple[Target, Format]

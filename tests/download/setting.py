@@ -12,12 +12,12 @@ from typing import Literal
 
 import requests
 
-from hornet_convert import zoo
 from hornet_convert.download.cache import Cache
 from hornet_convert.download.edges import Edges, Event, Limits
 from hornet_convert.download.fetch import fetch
 from hornet_convert.download.result import Fetched
 from hornet_convert.download.sources import Source
+from hornet_convert.family import zoo
 from tests.download.fault_server import ETAG, Answer, Exchange, FaultServer
 
 BODY = b"PK\x03\x04" + random.Random(7).randbytes(200_000)

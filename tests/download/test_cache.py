@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from hornet_convert import zoo
 from hornet_convert.download.cache import Cache, Usage
 from hornet_convert.download.errors import NoSourceError
 from hornet_convert.download.sources import Source
 from hornet_convert.download.trust import TrustRecord
 from hornet_convert.errors import DiskError
+from hornet_convert.family import zoo
 from tests.download.behaviours import FLIPPED, HALF, cut
 from tests.download.fault_server import FaultServer
 from tests.download.setting import BODY, MODEL, SHA256, get, good, pages, source

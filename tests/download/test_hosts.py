@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from hornet_convert import zoo
 from hornet_convert.download.cache import Cache
 from hornet_convert.download.errors import NoSourceError
 from hornet_convert.download.fetch import fetch
 from hornet_convert.download.sources import Source, sources_for
+from hornet_convert.family import zoo
 from tests.download.behaviours import redirect, silent, status
 from tests.download.fault_server import FaultServer
 from tests.download.setting import (

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from hornet_convert import zoo
 from hornet_convert.download.cache import Cache
 from hornet_convert.download.edges import Edges
 from hornet_convert.download.errors import CancelledError, NoSourceError
@@ -19,7 +18,8 @@ from hornet_convert.download.fetch import fetch
 from hornet_convert.download.parallel import fetch_many
 from hornet_convert.download.result import Fetched
 from hornet_convert.errors import SourceUnreachableError
-from hornet_convert.zoo import Published
+from hornet_convert.family import zoo
+from hornet_convert.family.zoo import Published
 from tests.download.behaviours import HALF, cut, silent, status
 from tests.download.fault_server import FaultServer
 from tests.download.setting import (
@@ -171,7 +171,7 @@ def test_a_dead_host_costs_its_patience_once(tmp_path: Path) -> None:
 def test_ctrl_c_while_servers_are_silent(tmp_path: Path) -> None:
     """The process ends within seconds, though its threads wait for a server for much longer."""
     code = (
-        "import sys, threading; from pathlib import Path; from hornet_convert import zoo\n"
+        "import sys, threading; from pathlib import Path; from hornet_convert.family import zoo\n"
         "from hornet_convert.download.cache import Cache\n"
         "from hornet_convert.download.edges import Edges, Limits\n"
         "from hornet_convert.download.fetch import fetch\n"

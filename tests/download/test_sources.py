@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from hornet_convert import zoo
 from hornet_convert.download.cache import Cache
 from hornet_convert.download.errors import ChecksumMismatchError, NoSourceError
 from hornet_convert.download.fetch import fetch
 from hornet_convert.download.index import Listed, is_plain_name, listed_file
 from hornet_convert.download.sources import Pin, Source, sources_for, without_credentials
 from hornet_convert.errors import MalformedError, UsageError
+from hornet_convert.family import zoo
 from tests.download.behaviours import PAGE, cut, status, whole
 from tests.download.fault_server import Answer, FaultServer
 from tests.download.setting import (

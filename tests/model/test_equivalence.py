@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from fixtures import small
-from hornet_convert.architecture import Architecture
 from hornet_convert.errors import CheckFailedError
-from hornet_convert.layouts import LAYOUTS, Layout
+from hornet_convert.family.architecture import Architecture
+from hornet_convert.family.layouts import LAYOUTS, Layout
 from hornet_convert.model.equivalence import TOLERANCE, Deviation, Equivalence, compare_forward
 
 Tensors = dict[str, Tensor]

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from fixtures import golden, seeded, zoo
-from hornet_convert.architecture import Architecture
-from hornet_convert.layouts import Layout, remap
+from hornet_convert.family.architecture import Architecture
+from hornet_convert.family.layouts import Layout, remap
 from hornet_convert.model import plain
 from hornet_convert.model.build import model_from_weights
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from fixtures import golden, small
-from hornet_convert.architecture import Architecture
+from hornet_convert.family.architecture import Architecture
 from hornet_convert.model import plain
 from hornet_convert.model.build import model_from_weights
 from hornet_convert.model.hornet import Block, HorNet

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fixtures import small
-from hornet_convert.layouts import LAYOUTS, Layout
+from hornet_convert.family.layouts import LAYOUTS, Layout
 from hornet_convert.model import plain
 
 

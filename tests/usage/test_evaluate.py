@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from hornet_convert import labels
 from hornet_convert.cli import run
 from hornet_convert.errors import UsageError
-from hornet_convert.evaluation import Tally
+from hornet_convert.family import labels
 from hornet_convert.images.dataset import read_dataset
+from hornet_convert.images.evaluation import Tally
 from hornet_convert.images.files import ImageRefusedError
 from hornet_convert.model.evaluate import evaluate, judge
 from hornet_convert.model.load import load_model

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hornet_convert.evaluation import Accuracy, Evaluation, Tally
+from hornet_convert.images.evaluation import Accuracy, Evaluation, Tally
 from hornet_convert.images.samples import Dataset, Sample, Skipped
 
 

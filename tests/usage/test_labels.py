@@ -2,7 +2,7 @@
 
 import pytest
 
-from hornet_convert import labels
+from hornet_convert.family import labels
 
 
 @pytest.mark.parametrize("count", [labels.IN1K_CLASSES, labels.IN21K_CLASSES])

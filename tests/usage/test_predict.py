@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from fixtures import small
-from hornet_convert import labels
-from hornet_convert.architecture import Architecture
 from hornet_convert.cli import run
 from hornet_convert.errors import CheckFailedError, UsageError
+from hornet_convert.family import labels
+from hornet_convert.family.architecture import Architecture
 from hornet_convert.model.hornet import HorNet
 from hornet_convert.model.load import load_model
 from hornet_convert.model.predict import most_probable, predict

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from fixtures import small
-from hornet_convert import zoo
 from hornet_convert.cli import run
 from hornet_convert.download.cache import Cache
 from hornet_convert.download.edges import Event
 from hornet_convert.errors import CheckFailedError, HornetConvertError, SourceUnreachableError
+from hornet_convert.family import zoo
 from hornet_convert.fetch import Download
 from hornet_convert.model.load import load_model
 from hornet_convert.pretrained import pretrained

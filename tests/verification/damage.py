@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from hornet_convert.architecture import DEPTHS
+from hornet_convert.family.architecture import DEPTHS
 
 Array = npt.NDArray[np.float32]
 Weights = Mapping[str, Array]

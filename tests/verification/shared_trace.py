@@ -12,8 +12,8 @@ from functools import partial
 import numpy as np
 import torch
 
-from hornet_convert.architecture import Architecture
-from hornet_convert.layouts import Layout, remap
+from hornet_convert.family.architecture import Architecture
+from hornet_convert.family.layouts import Layout, remap
 from hornet_convert.model import plain
 from hornet_convert.model.equivalence import TOLERANCE, Deviation
 from hornet_convert.model.hornet import HorNet

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fixtures import small
-from hornet_convert.architecture import Architecture
+from hornet_convert.family.architecture import Architecture
 from hornet_convert.model import plain
 from tests.by_hand import HorNet
 

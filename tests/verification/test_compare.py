@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from fixtures import small
-from hornet_convert.casting import SOURCES
 from hornet_convert.checkpoint.tensors import BY_TORCH_NAME, DTYPES
 from hornet_convert.cli import run
-from hornet_convert.compare import compare
-from hornet_convert.comparison import Comparison
-from hornet_convert.difference import Comparer
-from hornet_convert.elements import numbers
+from hornet_convert.comparison.compare import compare
+from hornet_convert.comparison.difference import Comparer
+from hornet_convert.comparison.outcome import Comparison
 from hornet_convert.errors import FileRefusedError, UsageError
+from hornet_convert.numbers.casting import SOURCES
+from hornet_convert.numbers.elements import numbers
 
 Capture = pytest.CaptureFixture[str]
 Weights = dict[str, torch.Tensor]

@@ -16,16 +16,16 @@ import torch
 
 from fixtures import containers, small
 from hornet_convert.checkpoint.tensors import DTYPES, Storage, Tensor, dense_strides
-from hornet_convert.convert import Request, convert
+from hornet_convert.conversion.convert import Request, convert
 from hornet_convert.download.sources import Source
 from hornet_convert.download.trust import Pin
-from hornet_convert.fingerprint import fingerprint
-from hornet_convert.layouts import remap
-from hornet_convert.references import against, given, pinned
-from hornet_convert.report import Report
-from hornet_convert.trace import Probe
-from hornet_convert.verdict import Reference, judge
-from hornet_convert.verify import verify
+from hornet_convert.family.layouts import remap
+from hornet_convert.verification.fingerprint import fingerprint
+from hornet_convert.verification.references import against, given, pinned
+from hornet_convert.verification.report import Report
+from hornet_convert.verification.trace import Probe
+from hornet_convert.verification.verdict import Reference, judge
+from hornet_convert.verification.verify import verify
 from tests.verification.damage import Damage, Weights, kinds
 
 NAME = "w8-gf"

@@ -21,18 +21,18 @@ import torch
 
 from fixtures import small
 from fixtures import zoo as full_size
-from hornet_convert.architecture import Architecture
 from hornet_convert.checkpoint.reader import open_checkpoint
 from hornet_convert.checkpoint.state_dict import select_state_dict
-from hornet_convert.edits import AS_IT_IS
-from hornet_convert.layouts import remap
+from hornet_convert.conversion.edits import AS_IT_IS
+from hornet_convert.conversion.plan import plan
+from hornet_convert.conversion.readback import read_back
+from hornet_convert.family.architecture import Architecture
+from hornet_convert.family.layouts import remap
 from hornet_convert.model.equivalence import TOLERANCE, compare_forward
-from hornet_convert.plan import plan
-from hornet_convert.readback import read_back
-from hornet_convert.scan import scan
-from hornet_convert.subject import examine
-from hornet_convert.trace import Probe
-from hornet_convert.verify import forward_equivalence
+from hornet_convert.verification.scan import scan
+from hornet_convert.verification.subject import examine
+from hornet_convert.verification.trace import Probe
+from hornet_convert.verification.verify import forward_equivalence
 from tests.verification.damage import Array, Damage, Weights, kinds, part_of
 from tests.verification.shared_trace import SharedTrace
 
@@ -155,7 +155,7 @@ def test_files_are_caught_by_each_check_alone(tmp_path: Path, kind: str) -> None
         made = plan(subject.identity, subject.tensors, AS_IT_IS, "reference")
         digests = {key: seen.digests[part.key] for key, part in made.parts.items()}
         bits = read_back(made, digests, two, tensors, scan(two, tensors))
-        forward = forward_equivalence(subject, two, tensors, Probe())
+        forward = forward_equivalence(subject, two, tensors, Probe(64))
     assert ("fail", "fail") == (bits.status, forward.status)
     first = next(iter(damage.changed))
     assert f"first to differ: {part_of(first)};" in forward.detail

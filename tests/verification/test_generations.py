@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from fixtures import small
-from hornet_convert import zoo
-from hornet_convert.architecture import Architecture, Shape
 from hornet_convert.checkpoint.tensors import DTYPES, Storage, Tensor, dense_strides
-from hornet_convert.generations import Finding, explain, recognise
-from hornet_convert.identity import identify
-from hornet_convert.layouts import Layout, remap
-from hornet_convert.report import failed, passed
-from hornet_convert.verify import verify
+from hornet_convert.family import zoo
+from hornet_convert.family.architecture import Architecture, Shape
+from hornet_convert.family.layouts import Layout, remap
+from hornet_convert.verification.generations import Finding, explain, recognise
+from hornet_convert.verification.identity import identify
+from hornet_convert.verification.report import failed, passed
+from hornet_convert.verification.verify import verify
 
 NO_HASH = "0" * 64
 

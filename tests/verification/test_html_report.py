@@ -16,16 +16,16 @@ from PIL import Image
 from fixtures import small
 from hornet_convert.cli import run
 from hornet_convert.cli.pages import write_page, write_pages
-from hornet_convert.convert import Request, convert
+from hornet_convert.conversion.convert import Request, convert
 from hornet_convert.errors import DiskError, SourceUnreachableError
-from hornet_convert.html_charts import BAD, GOOD, deviation_chart
-from hornet_convert.html_report import index, page
-from hornet_convert.naming import split_block
-from hornet_convert.report import CHECKS, Report, failed, passed
-from hornet_convert.standing import BlockStatistics, outstanding
-from hornet_convert.trace import Part, Probe, Trace
-from hornet_convert.verdict import Reference
-from hornet_convert.verify import verify
+from hornet_convert.numbers.standing import BlockStatistics, outstanding
+from hornet_convert.pages.charts import BAD, GOOD, deviation_chart
+from hornet_convert.pages.page import index, page
+from hornet_convert.verification.naming import split_block
+from hornet_convert.verification.report import CHECKS, Report, failed, passed
+from hornet_convert.verification.trace import Part, Probe, Trace
+from hornet_convert.verification.verdict import Reference
+from hornet_convert.verification.verify import verify
 
 ABOUT = {"Made": "2024-01-01 00:00 UTC"}
 VOID = {"meta", "br"}

@@ -11,10 +11,10 @@ from fixtures import small
 from hornet_convert.checkpoint.reader import open_checkpoint
 from hornet_convert.cli import run
 from hornet_convert.cli.render import print_report
-from hornet_convert.report import Check, Report
-from hornet_convert.subject import examine
-from hornet_convert.trace import Probe
-from hornet_convert.verify import forward_equivalence, verify
+from hornet_convert.verification.report import Check, Report
+from hornet_convert.verification.subject import examine
+from hornet_convert.verification.trace import Probe
+from hornet_convert.verification.verify import forward_equivalence, verify
 
 Capture = pytest.CaptureFixture[str]
 

@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from fixtures import small
-from hornet_convert import zoo
 from hornet_convert.cli import run
-from hornet_convert.convert import Request, convert
+from hornet_convert.conversion.convert import Request, convert
 from hornet_convert.download.sources import Source
 from hornet_convert.download.trust import Pin, TrustRecord
 from hornet_convert.errors import UsageError
-from hornet_convert.references import against, given, pinned
-from hornet_convert.report import Report
-from hornet_convert.verdict import REQUIREMENTS, Reference, Requirement, judge
-from hornet_convert.verify import verify
+from hornet_convert.family import zoo
+from hornet_convert.verification.references import against, given, pinned
+from hornet_convert.verification.report import Report
+from hornet_convert.verification.verdict import REQUIREMENTS, Reference, Requirement, judge
+from hornet_convert.verification.verify import verify
 
 Capture = pytest.CaptureFixture[str]
 

@@ -1,0 +1,273 @@
+"""The outcome of comparing two checkpoints: rows, blocks, and what it all looks like. Pure."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+from hornet_convert.comparison.difference import Difference
+from hornet_convert.family.architecture import Shape
+from hornet_convert.verification.identity import CLASSIFIER
+from hornet_convert.verification.naming import by_block, listed, split_block
+
+Look = Literal[
+    "equal", "type", "precision", "last digits", "scale", "few", "ema", "moved", "other", "mixed"
+]
+
+EMA_SHARE: Final = 0.95  # of the changed elements
+EMA_TENSORS: Final = 0.5  # of the tensors that both have
+NAMED: Final = 24  # tensors named one by one in a sentence
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two files; `fingerprint` is None unless it holds a complete HorNet.
+
+    `damaged` are names of tensors whose bytes do not match the container's CRC.
+    """
+
+    path: str
+    container: str
+    layout: str | None
+    model: str | None
+    num_classes: int | None
+    tensors: int
+    sha256: str
+    fingerprint: str | None
+    damaged: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Reshaped:
+    """A tensor whose shape is another one."""
+
+    name: str
+    a: Shape
+    b: Shape
+
+
+@dataclass(frozen=True)
+class Change:
+    """A tensor of the same shape and other values or element type.
+
+    `same_as` is the one other tensor of A that has exactly B's values, None if there is none.
+    """
+
+    name: str
+    dtype_a: str
+    dtype_b: str
+    difference: Difference
+    same_as: str | None = None
+
+    @property
+    def look(self) -> Look:
+        """What the change looks like."""
+        return "moved" if self.same_as is not None else self.difference.kind
+
+
+@dataclass(frozen=True)
+class BlockChange:
+    """The changed tensors of one part of the network: how many, and the largest differences."""
+
+    block: str
+    changed: tuple[str, ...]
+    largest_absolute: float
+    largest_relative: float
+    looks: tuple[Look, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The outcome: how many tensors are the same bit for bit, and all that are not.
+
+    `missing` are names that only A has, `added` those that only B has.
+    """
+
+    a: Side
+    b: Side
+    same: int
+    missing: tuple[str, ...]
+    added: tuple[str, ...]
+    reshaped: tuple[Reshaped, ...]
+    changed: tuple[Change, ...]
+
+    def __bool__(self) -> bool:
+        """Whether both hold the same tensors, bit for bit."""
+        return not (self.missing or self.added or self.reshaped or self.changed)
+
+    @property
+    def look(self) -> Look:
+        """What the changed values look like, taken together."""
+        return look(self.changed, self.same + len(self.changed))
+
+    @property
+    def sentence(self) -> str:
+        """The outcome in words."""
+        parts = [
+            f"{len(names)} {what}: {by_block(names)}"
+            for names, what in (
+                (self.missing, "only in A"),
+                (self.added, "only in B"),
+                ([tensor.name for tensor in self.reshaped], "of another shape"),
+            )
+            if names
+        ]
+        if self.changed:
+            parts.append(_SENTENCES[self.look](self.changed))
+        common = f"{self.same} tensors are the same bit for bit"
+        if not parts:
+            return f"The same weights: all {common}."
+        return ". ".join([*parts, common if self.same else "No tensor is the same"]) + "."
+
+    @property
+    def blocks(self) -> tuple[BlockChange, ...]:
+        """The changed tensors by block."""
+        groups: dict[str, list[Change]] = {}
+        for change in self.changed:
+            groups.setdefault(split_block(change.name)[0], []).append(change)
+        return tuple(
+            BlockChange(
+                block,
+                tuple(split_block(change.name)[1] for change in changes),
+                max(change.difference.largest_absolute for change in changes),
+                max(change.difference.largest_relative for change in changes),
+                tuple(dict.fromkeys(change.look for change in changes)),
+            )
+            for block, changes in groups.items()
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The documented JSON object; numbers that are infinite or undefined are null."""
+        document = {
+            "status": "pass" if self else "fail",
+            "equal": bool(self),
+            "looks_like": self.look,
+            "sentence": self.sentence,
+            **asdict(self),
+            "blocks": [asdict(block) for block in self.blocks],
+        }
+        for row, change in zip(document["changed"], self.changed, strict=True):
+            row["looks_like"] = change.look
+        finite: dict[str, Any] = _finite(document)
+        return finite
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def look(changes: Sequence[Change], common: int) -> Look:
+    """What changes look like together, in a model with `common` tensors of unchanged shape."""
+    kinds = {change.look for change in changes}
+    if not kinds:
+        return "equal"
+    if len(kinds) == 1 or kinds == {"precision", "type"}:
+        roundings = {c.difference.rounding for c in changes if c.difference.rounding}
+        return "mixed" if len(roundings) > 1 else next(iter(kinds - {"type"}), "type")
+    small: set[Look] = {"ema", "last digits"}
+    elements = sum(change.difference.numel for change in changes)
+    close = sum(change.difference.numel for change in changes if change.look in small)
+    if close >= EMA_SHARE * elements and len(changes) >= EMA_TENSORS * common:
+        return "ema"
+    return "other" if "other" in kinds and kinds <= {"other", "ema", "few"} else "mixed"
+
+
+def _type(changes: Sequence[Change]) -> str:
+    types = {f"{change.dtype_a} in A, {change.dtype_b} in B" for change in changes}
+    return f"{_tensors(changes)} the same values in another type ({'; '.join(sorted(types))})"
+
+
+def _precision(changes: Sequence[Change]) -> str:
+    rounding = next(c.difference.rounding for c in changes if c.difference.rounding)
+    whole, rounded = ("A", "B") if rounding[0] == "b" else ("B", "A")
+    return f"A change of precision: {rounded} is {whole} rounded to {_TORCH[rounding[1]]}"
+
+
+def _last_digits(changes: Sequence[Change]) -> str:
+    return f"{_tensors(changes)} other last digits: the same numbers, computed or rounded otherwise"
+
+
+def _scale(changes: Sequence[Change]) -> str:
+    factors = [change.difference.factor for change in changes]
+    if max(factors) - min(factors) <= 1e-5 * max(map(abs, factors)):
+        said = f"times {factors[0]:.6g}"
+    else:
+        said = f"times a factor of its own, {min(factors):.6g} to {max(factors):.6g}"
+    return f"A change of scale: {_where(changes)} of B is that of A {said}"
+
+
+def _few(changes: Sequence[Change]) -> str:
+    elements = sum(change.difference.different for change in changes)
+    numbers = "1 number differs" if elements == 1 else f"{elements} numbers differ"
+    return f"{numbers}, in {_where(changes)}: an edit, or damaged bytes"
+
+
+def _ema(changes: Sequence[Change]) -> str:
+    distance = statistics.median(change.difference.distance for change in changes)
+    known = [c.difference.correlation for c in changes if not math.isnan(c.difference.correlation)]
+    correlation = f", correlation {statistics.median(known):.4f}" if known else ""
+    return (
+        f"{_tensors(changes)} a small and smooth change (median {distance:.2%}{correlation}): "
+        "an averaged (EMA) twin, or another moment of the same training"
+    )
+
+
+def _moved(changes: Sequence[Change]) -> str:
+    pairs = [f"{change.name} of B is {change.same_as} of A" for change in changes]
+    return f"Tensors under other names: {listed(pairs)}"
+
+
+def _other(changes: Sequence[Change]) -> str:
+    if {change.name for change in changes} <= set(CLASSIFIER):
+        return "Another classifier (head.fc)"
+    return f"Other weights in {len(changes)} tensors: {_where(changes)}"
+
+
+def _mixed(changes: Sequence[Change]) -> str:
+    counts = Counter(change.look for change in changes)
+    said = [f"{count} {_WORDS[kind]}" for kind, count in counts.most_common()]
+    return f"Changes of several kinds ({', '.join(said)}): {_where(changes)}"
+
+
+def _where(changes: Sequence[Change]) -> str:
+    """Names by block while they are few, then blocks."""
+    names = [change.name for change in changes]
+    if len(names) <= NAMED:
+        return by_block(names)
+    return listed(list(dict.fromkeys(split_block(name)[0] or name for name in names)), most=6)
+
+
+def _tensors(changes: Sequence[Change]) -> str:
+    return "1 tensor has" if len(changes) == 1 else f"{len(changes)} tensors have"
+
+
+_TORCH: Final = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+_WORDS: Final[dict[Look, str]] = {
+    "type": "of another type",
+    "precision": "rounded",
+    "last digits": "in the last digits",
+    "scale": "scaled",
+    "few": "in few numbers",
+    "ema": "changed a little",
+    "moved": "moved",
+    "other": "other weights",
+}
+_SENTENCES: Final[dict[Look, Callable[[Sequence[Change]], str]]] = {
+    "type": _type,
+    "precision": _precision,
+    "last digits": _last_digits,
+    "scale": _scale,
+    "few": _few,
+    "ema": _ema,
+    "moved": _moved,
+    "other": _other,
+    "mixed": _mixed,
+}

@@ -1,0 +1,61 @@
+"""The record beside a result: where the weights came from, and what was checked."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+from hornet_convert.conversion.publish import publish_bytes
+from hornet_convert.verification.report import Report
+from hornet_convert.verification.subject import Subject
+
+
+def write_provenance(report: Report, subject: Subject) -> None:
+    """Write `<name of the result>.json` beside the result named by `report.output`."""
+    output = Path(report.output or "")
+    record = provenance(report, subject)
+    publish_bytes(json.dumps(record, indent=2).encode() + b"\n", output.with_suffix(".json"))
+
+
+def provenance(report: Report, subject: Subject) -> dict[str, Any]:
+    """The record as a JSON object: the result, then its source with the verdict on that."""
+    result = report.to_json()
+    verdict = {"verdict": result["verdict"], "reference": result["reference"]}
+    conversion = report.conversion or {}
+    return {
+        "file": Path(report.output or "").name,
+        "sha256": report.output_sha256,
+        **conversion,
+        **({} if conversion.get("edits") else verdict),  # of edited weights nobody vouches
+        "source": {
+            "file": subject.checkpoint.path.name,
+            "sha256": report.sha256,
+            "size": subject.checkpoint.size,
+            "container": report.container,
+            "model": report.model,
+            "layout": report.layout,
+            "num_classes": report.num_classes,
+            "fingerprint": report.fingerprint,
+            **verdict,
+            "wrapper": list(subject.state.wrapper),
+            "prefix": subject.state.prefix,
+            "ema": report.ema,
+            **(report.source or {}),
+        },
+        "checks": result["checks"],
+        "notes": result["notes"],
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what took part; torch only if it was loaded."""
+    from importlib.metadata import version
+
+    packages = ["hornet-convert", "numpy", "safetensors"]
+    if "torch" in sys.modules:
+        packages.append("torch")
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}

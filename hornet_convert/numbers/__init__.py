@@ -1,0 +1,1 @@
+"""The numbers in tensors: looked at, cast, compared and summed up, piece by piece."""

@@ -1,0 +1,120 @@
+"""Which HorNet a state dict is, in which layout, and what is wrong with its keys and shapes.
+
+Pure: works on names, dtypes and shapes alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hornet_convert.checkpoint.tensors import Tensor
+from hornet_convert.family import architecture, layouts, zoo
+from hornet_convert.family.architecture import Architecture, Shape
+from hornet_convert.family.layouts import Layout
+
+CLASSIFIER = ("head.fc.weight", "head.fc.bias")
+FINAL_NORM = ("head.norm.weight", "head.norm.bias")
+
+
+@dataclass(frozen=True)
+class Misshapen:
+    """A tensor whose shape is not the definition's. `name` is the reference name."""
+
+    key: str
+    name: str
+    expected: Shape
+    found: Shape
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a state dict is.
+
+    `names` maps the source's keys to reference names; `num_classes` is read off the classifier,
+    None if there is none; `missing` are reference names; `unknown` and `doubled` are source keys.
+    """
+
+    layout: Layout | None = None
+    architecture: Architecture | None = None
+    num_classes: int | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    doubled: tuple[tuple[str, ...], ...] = ()
+    misshapen: tuple[Misshapen, ...] = ()
+
+    @property
+    def name(self) -> str | None:
+        """Short name of the model, `tiny-gf` or `w8`."""
+        return None if self.architecture is None else self.architecture.name
+
+    @property
+    def published(self) -> zoo.Published | None:
+        """The row of the nine with this architecture, if it is one of them."""
+        return zoo.BY_NAME.get(self.name or "")
+
+    @property
+    def backbone(self) -> bool:
+        """Whether it is a classification model without classifier and final norm, and no less.
+
+        That is what the authors' detection and segmentation backbones load.
+        """
+        return (
+            self.layout == "official"
+            and self.num_classes is None
+            and set(self.missing) == set(FINAL_NORM)
+        )
+
+    @property
+    def complete(self) -> bool:
+        """Whether the keys are exactly the model's, or those of a backbone."""
+        missing = self.missing and not self.backbone
+        return not (missing or self.unknown or self.doubled) and self.architecture is not None
+
+    @property
+    def sound(self) -> bool:
+        """Whether keys and shapes are exactly the model's."""
+        return self.complete and not self.misshapen
+
+
+def identify(tensors: Mapping[str, Tensor], expected: Architecture | None = None) -> Identity:
+    """Identify a state dict from its own keys and shapes.
+
+    `expected`, where the user said which model it is, is used if the shapes do not tell.
+    """
+    layout = layouts.detect(tensors)
+    if layout is None:
+        return Identity(architecture=expected, unknown=tuple(tensors))
+    mapping = layouts.remap(tensors, layout, "reference")
+    shapes = {name: tensors[key].shape for key, name in mapping.names.items()}
+    guess = architecture.infer(shapes) or expected
+    num_classes = _num_classes(shapes)
+    if guess is None:
+        return Identity(
+            layout, None, num_classes, mapping.names, (), mapping.unknown, mapping.collisions
+        )
+    wanted = guess.shapes(num_classes)
+    strangers = tuple(key for key, name in mapping.names.items() if name not in wanted)
+    return Identity(
+        layout,
+        guess,
+        num_classes,
+        mapping.names,
+        tuple(name for name in wanted if name not in shapes),
+        mapping.unknown + strangers,
+        mapping.collisions,
+        tuple(
+            Misshapen(key, name, wanted[name], shapes[name])
+            for key, name in mapping.names.items()
+            if name in wanted and shapes[name] != wanted[name]
+        ),
+    )
+
+
+def _num_classes(shapes: Mapping[str, Shape]) -> int | None:
+    """Rows of the classifier, from its weight or, without one, its bias."""
+    for name in CLASSIFIER:
+        if shape := shapes.get(name):
+            return shape[0]
+    return None
