@@ -32,14 +32,17 @@ zoo: env ## a mirror of all nine: seeded full-size files, about 3.5 GB in .zoo
 
 demo: env ## fetch, convert and verify one embedded full-size checkpoint over loopback
 	$(BIN)/python -m fixtures.zoo .zoo tiny-gf
+	rm -rf .zoo/cache demo
 	$(BIN)/python -m fixtures.serve .zoo -- $(BIN)/hornet-convert fetch tiny-gf \
 		--mirror {mirror} --cache .zoo/cache --out demo
 	$(BIN)/hornet-convert verify --ckpt demo/hornet-tiny-gf_*.safetensors
 	ls -l demo
 
 validate: zoo ## all nine, full size, fetched over loopback HTTP and checked
+	rm -rf .zoo/cache
 	$(BIN)/python -m fixtures.serve .zoo -- $(BIN)/hornet-convert validate \
-		--mirror {mirror} --cache .zoo/cache --json .zoo/validate.json --junit .zoo/validate.xml
+		--mirror {mirror} --cache .zoo/cache --no-keep \
+		--json .zoo/validate.json --junit .zoo/validate.xml
 
 bench: env ## time and memory beside what others do for the same work
 	$(BIN)/python -m tests.bench .zoo/bench --json .zoo/bench.json
