@@ -36,6 +36,7 @@ LAYERS = (
     ("conversion",),
     ("fetch",),
     ("pretrained",),
+    ("api",),
     ("validate",),
     ("__init__",),
     ("cli",),

@@ -14,8 +14,10 @@ from hornet_convert.family.architecture import LAYER_SCALE_INIT, Architecture
 from hornet_convert.model.hornet import HorNet
 from hornet_convert.model.layers import Device
 
+DType = torch.dtype
 
-def create_model(
+
+def fresh_model(
     name: str,
     num_classes: int | None = 1000,
     *,
@@ -57,8 +59,8 @@ def create_model(
     model = build(device="meta", dtype=torch.float32).to_empty(device="cpu")
     model.reset_parameters(torch.Generator("cpu").manual_seed(seed))
     return model.to(
-        device=torch.get_default_device() if device is None else device,
-        dtype=torch.get_default_dtype() if dtype is None else dtype,
+        device=default_device() if device is None else device,
+        dtype=default_dtype() if dtype is None else dtype,
     )
 
 
@@ -67,6 +69,7 @@ def model_from_weights(
     num_classes: int | None,
     weights: Mapping[str, Tensor],
     *,
+    drop_path: float = 0.0,
     dtype: torch.dtype = torch.float32,
 ) -> HorNet:
     """Build a HorNet in evaluation mode whose parameters are the given tensors.
@@ -75,7 +78,7 @@ def model_from_weights(
     not copied: changing them changes the model. Raises CheckFailedError if a name is missing or
     unknown, or a shape is not the architecture's.
     """
-    model = HorNet(architecture, num_classes, device="meta", dtype=dtype)
+    model = HorNet(architecture, num_classes, drop_path=drop_path, device="meta", dtype=dtype)
     parameters = dict(model.named_parameters())
     expected = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
     tensors = dict(weights)  # a lazy mapping is asked for each tensor once
@@ -93,6 +96,16 @@ def model_from_weights(
     state = {name: tensors[name].to(parameters[name].dtype) for name in expected}
     model.load_state_dict(state, assign=True)
     return model.eval()
+
+
+def default_device() -> torch.device:
+    """Where torch puts new tensors."""
+    return torch.get_default_device()
+
+
+def default_dtype() -> DType:
+    """The dtype torch gives new tensors."""
+    return torch.get_default_dtype()
 
 
 def _described(shape: tuple[int, ...] | None) -> str:

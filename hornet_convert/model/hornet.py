@@ -5,7 +5,7 @@ Source: Rao et al., "HorNet", NeurIPS 2022, arXiv 2207.14284, section 3 and tabl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -132,6 +132,20 @@ class Head(nn.Module):
         return x if self.fc is None else self.fc(x)
 
 
+def stage_maps(stem: nn.Module, stages: Iterable[nn.Module], x: Tensor) -> tuple[Tensor, ...]:
+    """Images (N, 3, H, W) to the maps after each of the stages. Raises ValueError for others."""
+    if x.ndim != 4 or x.shape[1] != 3 or x.shape[2] < MIN_SIDE or x.shape[3] < MIN_SIDE:
+        raise ValueError(
+            f"expected images (N, 3, H, W), H and W at least {MIN_SIDE}, got {tuple(x.shape)}"
+        )
+    x = stem(x)
+    maps = []
+    for stage in stages:
+        x = stage(x)
+        maps.append(x)
+    return tuple(maps)
+
+
 class HorNet(nn.Module):
     """HorNet of any width, plain or with global-local filters.
 
@@ -208,16 +222,7 @@ class HorNet(nn.Module):
 
     def feature_maps(self, x: Tensor) -> tuple[Tensor, ...]:
         """Images (N, 3, H, W) to the maps after each stage, at 1/4, 1/8, 1/16, 1/32 of the size."""
-        if x.ndim != 4 or x.shape[1] != 3 or x.shape[2] < MIN_SIDE or x.shape[3] < MIN_SIDE:
-            raise ValueError(
-                f"expected images (N, 3, H, W), H and W at least {MIN_SIDE}, got {tuple(x.shape)}"
-            )
-        x = self.stem(x)
-        maps = []
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
-        return tuple(maps)
+        return stage_maps(self.stem, self.stages, x)
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:

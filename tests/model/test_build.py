@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from fixtures import small
+from hornet_convert import create_model
 from hornet_convert.errors import CheckFailedError, UnknownModelError
 from hornet_convert.family.architecture import Architecture
 from hornet_convert.family.zoo import MODELS, Published
-from hornet_convert.model.build import create_model, model_from_weights
+from hornet_convert.model.build import model_from_weights
 from hornet_convert.model.hornet import Block
 
 

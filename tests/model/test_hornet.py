@@ -11,10 +11,10 @@ from hornet_convert.model.build import model_from_weights
 from hornet_convert.model.hornet import Block, HorNet
 
 
-def model(name: str, **options: torch.dtype) -> HorNet:
+def model(name: str, dtype: torch.dtype = torch.float32) -> HorNet:
     """A small HorNet with its seeded weights."""
     weights = small.tensors(name, "reference")
-    return model_from_weights(Architecture.from_name(name), small.NUM_CLASSES, weights, **options)
+    return model_from_weights(Architecture.from_name(name), small.NUM_CLASSES, weights, dtype=dtype)
 
 
 def images(*shape: int) -> Tensor:
