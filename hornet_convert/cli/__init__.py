@@ -110,7 +110,7 @@ def _as_ours(error: BaseException) -> HornetConvertError:
 
 def _report_error(error: HornetConvertError, arguments: list[str]) -> int:
     if "--json" in arguments and "validate" not in arguments[:1]:
-        from hornet_convert.cli.render import print_json
+        from hornet_convert.cli.documents import print_json
         from hornet_convert.verification.report import Report
 
         print_json(Report(error=error).to_json())

@@ -32,7 +32,7 @@ def compare(a: Path, b: Path, tensors: bool, ema: bool, as_json: bool) -> int:
     with progress_bars() as bars:
         found = comparing.compare(a, b, ema=ema, progress=bars.show)
     if as_json:
-        from hornet_convert.cli.render import print_json
+        from hornet_convert.cli.documents import print_json
 
         print_json(found.as_json())
     else:

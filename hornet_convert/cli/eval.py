@@ -97,7 +97,7 @@ def evaluate(
                 progress=lambda tally: bar.show(tally.images + tally.refused, _so_far(tally)),
             )
     if processes.rank == 0 and as_json:
-        from hornet_convert.cli.render import print_json
+        from hornet_convert.cli.documents import print_json
 
         print_json({"checkpoint": str(path), **result.to_json()})
     elif processes.rank == 0:

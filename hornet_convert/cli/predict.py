@@ -69,7 +69,7 @@ def predict(images: tuple[Path, ...], top: int, as_json: bool, **values: Any) ->
                 with bar.aside():
                     print_prediction(result)
     if as_json:
-        from hornet_convert.cli.render import print_json
+        from hornet_convert.cli.documents import print_json
 
         print_json(
             {

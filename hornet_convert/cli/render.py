@@ -1,9 +1,7 @@
-"""Reports as a person reads them, and as JSON."""
+"""Reports as a person reads them."""
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import Any
 
 from rich.console import Console
@@ -24,16 +22,6 @@ VERDICT_STYLES = {
 }
 PIPE_WIDTH = 120
 TABLE_WIDTH = 180  # a column per check
-
-
-def print_json(document: dict[str, Any]) -> None:
-    """Write one JSON document to stdout."""
-    sys.stdout.write(as_json(document))
-
-
-def as_json(document: dict[str, Any]) -> str:
-    """A JSON document as text, with its last line ended."""
-    return json.dumps(document, indent=2) + "\n"
 
 
 def console(width: int = PIPE_WIDTH) -> Console:

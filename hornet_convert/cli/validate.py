@@ -47,7 +47,7 @@ def validate(
       hornet-convert validate --mirror https://example.org/hornet --json result.json
     """
     from hornet_convert import validate as validation
-    from hornet_convert.cli import render
+    from hornet_convert.cli import documents, render
     from hornet_convert.cli.progress import progress_bars
     from hornet_convert.conversion.publish import publish_bytes
     from hornet_convert.verification.report import summary_to_json, worst_exit_code
@@ -71,7 +71,7 @@ def validate(
 
         write_pages(reports, pages)
     if json_file is not None:
-        publish_bytes(render.as_json(summary_to_json(reports)).encode(), json_file)
+        publish_bytes(documents.as_json(summary_to_json(reports)).encode(), json_file)
     if junit is not None:
         publish_bytes(validation.junit(reports), junit)
     return worst_exit_code(reports)
