@@ -1,0 +1,166 @@
+"""What the model costs beside its definition written naively: part of `make bench`.
+
+Forward passes at batch 4 take turns with the naive ones and with a float32 matrix product; loading
+takes turns with what it replaces. Ratios are the medians of ratios within a turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from hornet_convert import create_model, load_model
+from hornet_convert.family import zoo
+from tests.naive import Naive
+
+MODELS = ("tiny", "base", "base-gf")
+LARGE = "large-gf384"
+BATCH = 4
+SIDE = 2048
+CLOSE = 1e-4  # the two forwards have to be the same function
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One ratio and the limit it has to keep: at least, or at most."""
+
+    what: str
+    value: float
+    limit: float
+    at_least: bool
+
+    @property
+    def kept(self) -> bool:
+        """Whether the limit is kept."""
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+
+def take_turns(pieces: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each piece of work in each round; one round before is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in pieces}
+    for number in range(rounds + 1):
+        for name, piece in pieces.items():
+            begun = time.perf_counter()
+            piece()
+            if number:
+                seconds[name].append(time.perf_counter() - begun)
+    return seconds
+
+
+def ratio(above: list[float], below: list[float]) -> float:
+    """Median of the ratios of the same round."""
+    return statistics.median(a / b for a, b in zip(above, below, strict=True))
+
+
+def forward(name: str, rounds: int) -> tuple[dict[str, list[float]], list[Claim]]:
+    """A model, its naive definition and a matrix product."""
+    model = create_model(name, seed=0, layer_scale_init=0.5).eval()
+    naive = Naive(model.architecture, model.state_dict())
+    images = torch.randn(BATCH, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    matrix = torch.randn(SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected, found = naive(images), model(images)
+        if float((found - expected).abs().max() / expected.abs().max()) > CLOSE:
+            raise SystemExit(f"{name}: the naive definition computes something else")
+        work: dict[str, Callable[[], Tensor]] = {
+            f"forward, {name}, batch {BATCH}": lambda: model(images),
+            f"naive forward, {name}, batch {BATCH}": lambda: naive(images),
+            f"matrix product {SIDE}, before or after {name}": lambda: matrix @ matrix,
+        }
+        seconds = take_turns(work, rounds)
+    ours, theirs, product = seconds.values()
+    multiply_adds = BATCH * model.architecture.flops() / SIDE**3
+    claims = [
+        Claim(f"speed, {name} / naive", ratio(theirs, ours), 1.08, True),
+        Claim(
+            f"multiply-adds a second, {name} / matrix product",
+            multiply_adds * ratio(product, ours),
+            0.70,
+            True,
+        ),
+    ]
+    return seconds, claims
+
+
+def loading(rounds: int) -> tuple[dict[str, list[float]], list[Claim]]:
+    """The largest model from safetensors, and the usual way to the same."""
+    row = zoo.find(LARGE)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.safetensors"
+        fresh = create_model(LARGE, seed=0)
+        safetensors.torch.save_file(fresh.state_dict(), path)
+        del fresh
+
+        def usual() -> None:
+            model = create_model(row.name)
+            model.load_state_dict(safetensors.torch.load_file(path))
+
+        def touched() -> None:
+            for parameter in load_model(path).parameters():
+                parameter.detach().view(-1)[::1024].sum()
+
+        seconds = take_turns(
+            {
+                f"load_model, {LARGE}": lambda: load_model(path),
+                f"load_model and touch every page, {LARGE}": touched,
+                f"random init, load_state_dict, {LARGE}": usual,
+            },
+            rounds,
+        )
+    ours, read, theirs = seconds.values()
+    return seconds, [
+        Claim(
+            "wall, load_model / (random init + load_state_dict)", ratio(ours, theirs), 0.25, False
+        ),
+        Claim("the same, every page touched", ratio(read, theirs), 0.25, False),
+    ]
+
+
+def main() -> int:
+    """Measure, print, write; 1 if a limit was not kept."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=MODELS, help="models of the forward passes")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--json", type=Path, default=Path("bench-model.json"))
+    arguments = parser.parse_args()
+    seconds: dict[str, list[float]] = {}
+    claims: list[Claim] = []
+    for found, made in (
+        *(forward(name, arguments.rounds) for name in arguments.names),
+        loading(max(3, arguments.rounds // 3)),
+    ):
+        seconds |= found
+        claims += made
+    for name, each in seconds.items():
+        print(f"{statistics.median(each):8.3f} s  {name}")
+    for claim in claims:
+        kept = "ok" if claim.kept else "NOT KEPT"
+        bound = "at least" if claim.at_least else "at most"
+        print(f"{claim.value:8.3f} ({bound} {claim.limit:.3f}) {kept}  {claim.what}")
+    document = {
+        "machine": f"{platform.machine()}, {os.cpu_count()} processors",
+        "python": platform.python_version(),
+        "torch": f"{torch.__version__}, {torch.get_num_threads()} threads",
+        "rounds": arguments.rounds,
+        "seconds": seconds,
+        "ratios": [asdict(claim) | {"kept": claim.kept} for claim in claims],
+    }
+    arguments.json.write_text(json.dumps(document, indent=2) + "\n")
+    return 0 if all(claim.kept for claim in claims) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
