@@ -48,6 +48,7 @@ bench: env ## time and memory beside what others do for the same work
 	$(BIN)/python -m tests.bench .zoo/bench --json .zoo/bench.json
 	$(BIN)/python -m tests.bench_download --json .zoo/bench-download.json
 	$(BIN)/python -m tests.bench_verify .zoo/bench --json .zoo/bench-verify.json
+	$(BIN)/python -m tests.bench_model --json .zoo/bench-model.json
 
 fuzz: env ## 20,000 mutated files, 50 killed conversions, 50 killed downloads
 	$(BIN)/python -m tests.fuzz_reader
