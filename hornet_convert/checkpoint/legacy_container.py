@@ -38,19 +38,19 @@ def read_legacy(file: io.FileIO, size: int) -> Contents:
     for _ in range(4):
         starts.append(prefix.end_of_pickle(starts[-1]))
     data = prefix.data
-    protocol = Machine(data, starts[1], Meaning()).run()
+    protocol = _plain(data, starts[1], "protocol version")
     if protocol != PROTOCOL:
         raise UnsupportedError(
             "an unknown version of the legacy format",
             expected=str(PROTOCOL),
             found=describe(protocol),
         )
-    Machine(data, starts[2], Meaning()).run()
+    _plain(data, starts[2], "system information")
     # The object comes first, but how long each storage is stands in it. So it is read twice: once
     # for the claims about storages, and again when it is known where they lie.
     claims = _Claims()
     Machine(data, starts[3], claims).run()
-    keys = Machine(data, starts[4], Meaning()).run()
+    keys = _plain(data, starts[4], "storage keys")
     storages = _locate(file, size, starts[5], keys, claims.by_key)
     machine = Machine(data, starts[3], _LegacyMeaning(size, storages))
     return Contents(machine.run(), machine.globals_used)
@@ -61,16 +61,37 @@ def _end_of_magic(prefix: _Prefix) -> int:
     head = prefix.data[:_LONGEST_MAGIC]
     try:
         end = scan(head, 0, len(head))
-        if Machine(head, 0, Meaning()).run() == MAGIC:
-            return end
+        is_torch = Machine(head, 0, Meaning()).run() == MAGIC
     except MalformedError:
         if len(head) > 4 and _MAGIC_PICKLE.startswith(head[2:]):
             raise _ends_within_pickles(len(_MAGIC_PICKLE) + 2, prefix.size) from None
+        is_torch = False
+    if is_torch:
+        _plain(head, 0, "magic number")
+        return end
     raise NotACheckpointError(
         "a pickle, but not one that torch wrote",
         expected="torch's magic number first",
         hint="Nothing of it was run. Convert it with the program that wrote it.",
     )
+
+
+def _plain(data: bytes, start: int, what: str) -> object:
+    """The value of one of the pickles around the object.
+
+    torch writes numbers, text, lists and dicts there. Raises MalformedError for a name to import:
+    a plain `pickle.load` or `torch.load` would import it, as of any other pickle.
+    """
+    machine = Machine(data, start, Meaning())
+    value = machine.run()
+    if machine.globals_used:
+        raise MalformedError(
+            f"the pickle of the {what} asks to import names",
+            expected="none: torch writes only plain values there",
+            found=", ".join(printable(name, 60) for name in [*machine.globals_used][:4]),
+            hint="Nothing of it was run. Get the file from its source again.",
+        )
+    return value
 
 
 class _Prefix:

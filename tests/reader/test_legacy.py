@@ -197,6 +197,39 @@ def test_contradictions_are_refused(name: str, tmp_path: Path) -> None:
     assert str(path) in (error.value.where or "")
 
 
+@pytest.mark.parametrize(
+    "place", ["magic number", "protocol version", "system information", "keys"]
+)
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"cposix\nsystem\n(S'true'\ntR0",
+        b"(S'true'\niposix\nsystem\n0",
+        b"cposix\nsystem\n0",
+        b"\x82\x010",
+    ],
+    ids=["called", "built", "named", "extension"],
+)
+def test_names_outside_the_object_are_refused(place: str, payload: bytes, tmp_path: Path) -> None:
+    """A name in any of the four pickles around the object: torch.load would import it too."""
+    parts = {
+        "magic number": pickle.dumps(MAGIC, 2),
+        "protocol version": pickle.dumps(1001, 2),
+        "system information": pickle.dumps({"little_endian": True}, 2),
+        "object": pickled(BODY),
+        "keys": pickle.dumps(["0"], 2),
+    }
+    tail = struct.pack("<q", 6) + VALUES
+    path = tmp_path / "x.pth"
+    path.write_bytes(b"".join(parts.values()) + tail)
+    assert {"w": VALUES} == read(path)
+    parts[place] = parts[place][:2] + payload + parts[place][2:]
+    path.write_bytes(b"".join(parts.values()) + tail)
+    with pytest.raises(MalformedError, match="asks to import names") as error:
+        read(path)
+    assert place in error.value.message
+
+
 def test_every_beginning_of_a_file_is_refused(tmp_path: Path) -> None:
     """A cut file is refused, and from its first distinct bytes on called cut, not foreign."""
     path = tmp_path / "x.pth"
