@@ -2,7 +2,8 @@
 
 `<model>/<source>-<8 digits of its address>/` holds the file under its published name, `.entry.json`
 saying what it is, and while a download is unfinished `.part` and `.part.json`. Names that start
-with a dot are the cache's own.
+with a dot are the cache's own. The folder may be one that others use too: only folders of the names
+above are looked into, and only files of the cache's own names are ever removed.
 """
 
 from __future__ import annotations
@@ -10,23 +11,28 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import get_args
 
 from hornet_convert.download.digests import sha256_of
 from hornet_convert.download.disk import TEMPORARY, disk_errors, read_json, sync_folder, write_json
 from hornet_convert.download.index import is_plain_name
 from hornet_convert.download.partfile import PartFile
-from hornet_convert.download.sources import Source
+from hornet_convert.download.sources import Source, SourceName
 from hornet_convert.errors import DiskError
+from hornet_convert.family import zoo
 
 VARIABLE = "HORNET_CONVERT_CACHE"
 ENTRY, PART, PART_SIDECAR, LOCK = ".entry.json", ".part", ".part.json", ".lock"
 # Temporary files live for a moment, private part files as long as a download may take.
 STALE_SECONDS = {TEMPORARY: 60.0, f"{PART}-": 86400.0}
+
+_SLOT = re.compile(rf"(?:{'|'.join(get_args(SourceName))})-[0-9a-f]{{8}}")
+_OWN = re.compile(r"\.entry\.json|\.part(?:-[0-9a-f]{12})?(?:\.json)?|\.lock|\.tmp-.*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,28 @@ class Slot:
         """Where the file of an entry lies."""
         return self.folder / entry.file
 
+    def clear(self) -> None:
+        """Remove what the cache put here, and the folder if nothing else is in it.
+
+        Whatever has another name stays, and so does every folder. Raises OSError.
+        """
+        entry = self.legible_entry()
+        with contextlib.suppress(FileNotFoundError):
+            for path in list(self.folder.iterdir()):
+                own = _OWN.fullmatch(path.name) or (entry is not None and path.name == entry.file)
+                if own and not _is_folder(path):
+                    path.unlink(missing_ok=True)
+        for folder in (self.folder, self.folder.parent):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+    def legible_entry(self) -> Entry | None:
+        """The same, and None too if it cannot be read."""
+        try:
+            return self.entry()
+        except OSError:
+            return None
+
     def publish(self, part: PartFile, entry: Entry) -> Path:
         """Put a finished part file in its place.
 
@@ -142,18 +170,23 @@ class Cache:
         return Slot(self.folder / model / f"{source.name}-{address[:8]}")
 
     def slots(self, model: str | None = None) -> list[Slot]:
-        """All slots, or those of one model, in order of their names."""
-        pattern = f"{model or '*'}/*-????????"
+        """All slots, or those of one model, in order of their names; links are none."""
         with disk_errors(self.folder, "listing the cache"):
-            return [Slot(path) for path in sorted(self.folder.glob(pattern)) if _is_folder(path)]
+            return [
+                Slot(path)
+                for name in ([model] if model else sorted(zoo.BY_NAME))
+                if _is_folder(self.folder / name)
+                for path in sorted(self.folder.glob(f"{name}/*-????????"))
+                if _SLOT.fullmatch(path.name) and _is_folder(path)
+            ]
 
     def entries(self, model: str | None = None) -> list[tuple[Entry, Path]]:
         """Every recorded file that is there, with its path."""
-        found = ((slot, slot.entry()) for slot in self.slots(model))
+        found = ((slot, slot.legible_entry()) for slot in self.slots(model))
         return [
             (entry, slot.path_of(entry))
             for slot, entry in found
-            if entry is not None and slot.path_of(entry).is_file()
+            if entry is not None and _is_file(slot.path_of(entry))
         ]
 
     def usage(self) -> Usage:
@@ -183,7 +216,7 @@ class Cache:
         """
         files, freed, parts, part_bytes = 0, 0, 0, 0
         for slot in self.slots(model):
-            entry, part = slot.entry(), _size(slot.part)
+            entry, part = slot.legible_entry(), _size(slot.part)
             size = _size(slot.path_of(entry)) if entry is not None else 0
             if not self._remove(slot):
                 continue
@@ -208,17 +241,17 @@ class Cache:
     def _remove(self, slot: Slot) -> bool:
         from filelock import FileLock, Timeout
 
+        if not _is_folder(slot.folder):
+            return False
         try:
             with FileLock(slot.lock, timeout=0):
-                shutil.rmtree(slot.folder)
+                slot.clear()
         except Timeout:
             return False
         except OSError as error:
             raise DiskError(
                 f"clearing the cache failed: {error.strerror}", where=str(slot.folder)
             ) from error
-        with contextlib.suppress(OSError):
-            slot.folder.parent.rmdir()
         return True
 
 
@@ -226,9 +259,16 @@ def _is_folder(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def _size(path: Path) -> int:
     try:
-        return path.lstat().st_size
+        return 0 if path.is_dir() else path.lstat().st_size
     except OSError:
         return 0
 

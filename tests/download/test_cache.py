@@ -115,6 +115,43 @@ def test_clearing(tmp_path: Path) -> None:
     assert 1 == len(record.pins())
 
 
+FOREIGN = (
+    "photos/holiday-20240101/precious",
+    "tiny/backup-12345678/precious",
+    "tiny/mirror-1234567g/precious",
+    "tiny/mirror-12345678/precious",
+    "tiny/mirror-12345678/folder/precious",
+    "tiny/mirror-12345678/.part/precious",
+    "tiny/mirror-12345678/.hidden",
+    "other/mirror-12345678/.part",
+)
+
+
+@pytest.mark.parametrize("model", [None, "tiny"])
+def test_clearing_a_folder_that_others_use(tmp_path: Path, model: str | None) -> None:
+    """Only files of the cache's own names go, whatever folders stand beside or in the slots."""
+    path, part = filled(tmp_path)
+    foreign = [*(tmp_path / name for name in FOREIGN), path.parent / "notes.txt"]
+    for other in foreign:
+        other.parent.mkdir(parents=True, exist_ok=True)
+        other.write_bytes(b"precious")
+    (path.parent / ".tmp-.entry.json-0123").write_bytes(b"")
+    assert Usage(1, N, 1, HALF) == Cache(tmp_path).clear(model)
+    assert [b"precious"] * len(foreign) == [other.read_bytes() for other in foreign]
+    assert [path.parent / "notes.txt"] == list(path.parent.iterdir())
+    assert not part.parent.exists()
+
+
+def test_a_model_that_is_a_link_is_left_alone(tmp_path: Path) -> None:
+    """What lies behind a link of a model's name is not the cache's to remove."""
+    filled(tmp_path / "elsewhere")
+    before = sorted((tmp_path / "elsewhere").rglob("*"))
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache/tiny").symlink_to(tmp_path / "elsewhere/tiny")
+    assert Usage(0, 0, 0, 0) == Cache(tmp_path / "cache").clear()
+    assert before == sorted((tmp_path / "elsewhere").rglob("*"))
+
+
 def test_clearing_does_not_follow_links(tmp_path: Path) -> None:
     """A link that looks like a slot is left alone, and so is what it points to."""
     target = tmp_path / "elsewhere"
