@@ -26,6 +26,22 @@ from hornet_convert.errors import (
 
 MAX_VERSION = 10  # of the file format, the highest that torch 2.13 reads
 
+# Names that mean something to torch, whose zip reader finds them in upper case too.
+_KNOWN = frozenset(
+    {
+        "data.pkl",
+        "byteorder",
+        "version",
+        "constants.pkl",
+        ".format_version",
+        ".storage_alignment",
+        ".data/version",
+        ".data/serialization_id",
+        RECORD,
+    }
+)
+_KNOWN_FOLDERS = frozenset({"data", ".data", "code", "constants"})
+
 
 def read_zip(file: io.FileIO, size: int) -> Contents:
     """The contents of a zip checkpoint; of the tensors' bytes nothing is read.
@@ -33,6 +49,7 @@ def read_zip(file: io.FileIO, size: int) -> Contents:
     Raises MalformedError, UnsupportedError (TorchScript, compression) or NotACheckpointError.
     """
     entries = read_directory(file, size)
+    _check_case(entries)
     root = _root(entries)
     _check_version(file, entries, root)
     meaning = ZipMeaning(size, entries, root, _is_big_endian(file, entries, root))
@@ -93,6 +110,22 @@ class ZipMeaning(TorchMeaning):
         view = StorageView(storage, dtype, itemsize)
         self.views[key] = (claim, view)
         return view
+
+
+def _check_case(entries: dict[str, Entry]) -> None:
+    """Refuse `DATA.PKL` and the like, which torch would read and a strict reader pass over."""
+    for entry in entries:
+        name = entry.partition("/")[2]
+        folder = name.partition("/")[0]
+        if (name not in _KNOWN and name.casefold() in _KNOWN) or (
+            folder not in _KNOWN_FOLDERS and folder.casefold() in _KNOWN_FOLDERS
+        ):
+            raise MalformedError(
+                "a zip entry has a name of torch's in another case",
+                expected=printable(name.casefold()),
+                found=printable(name),
+                hint="torch writes no such name: get the file from its source again.",
+            )
 
 
 def _root(entries: dict[str, Entry]) -> str:

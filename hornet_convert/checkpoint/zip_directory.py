@@ -45,6 +45,7 @@ def read_directory(file: io.FileIO, size: int) -> dict[str, Entry]:
     start, length, count = _find_directory(file, size)
     directory = read_at(file, start, length)
     entries: dict[str, Entry] = {}
+    folded: set[str] = set()
     position = 0
     for _ in range(count):
         row, position = _directory_row(directory, position)
@@ -52,6 +53,13 @@ def read_directory(file: io.FileIO, size: int) -> dict[str, Entry]:
             raise MalformedError(
                 "the zip archive has two entries of one name", found=_show(row.name)
             )
+        # torch's zip reader (miniz) looks names up without regard to case: it may take either.
+        if (name := row.name.casefold()) in folded:
+            raise MalformedError(
+                "the zip archive has two entries whose names differ in case only",
+                found=_show(row.name),
+            )
+        folded.add(name)
         entries[row.name] = row
     if position != length:
         raise MalformedError("the zip directory is longer than its entries")

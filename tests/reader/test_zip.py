@@ -15,6 +15,7 @@ from hornet_convert.checkpoint.reader import open_checkpoint
 from hornet_convert.checkpoint.state_dict import select_state_dict
 from hornet_convert.errors import (
     FileRefusedError,
+    MalformedError,
     NotACheckpointError,
     UnsupportedError,
 )
@@ -88,6 +89,18 @@ def test_sound_variants_are_read(name: str, tmp_path: Path) -> None:
 BROKEN: dict[str, tuple[Zip, str]] = {
     "doubled entry": (Zip([*entries(), Entry("archive/data/0", VALUES)]), "two entries"),
     "doubled pickle": (Zip([*entries(), entries()[0]]), "two entries"),
+    "doubled pickle in another case": (
+        Zip([Entry("archive/DATA.PKL", b"\x80\x02N."), *entries()]),
+        "differ in case",
+    ),
+    "doubled storage in another case": (
+        Zip([*entries(), Entry("archive/Data/0", VALUES)]),
+        "differ in case",
+    ),
+    "doubled entry of no meaning": (
+        Zip([*entries(), Entry("archive/extra/\u00e4", b""), Entry("archive/extra/\u00c4", b"")]),
+        "differ in case",
+    ),
     "two roots": (Zip([*entries(), Entry("other/data/0", VALUES)]), "outside its folder"),
     "two pickles": (Zip([*entries(), Entry("other/data.pkl", b"N.")]), "outside its folder"),
     "loose entry": (Zip([*entries(), Entry("loose", b"x")]), "outside its folder"),
@@ -170,6 +183,40 @@ def test_contradictions_are_refused(name: str, tmp_path: Path) -> None:
         read(path)
     assert words in error.value.message
     assert str(path) in (error.value.where or "")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Data.pkl",
+        "BYTEORDER",
+        "Version",
+        ".DATA/version",
+        ".data/Version",
+        ".data/SERIALIZATION_ID",
+        ".Format_Version",
+        ".STORAGE_alignment",
+        "Constants.pkl",
+        "CODE/x.py",
+        "DATA/1",
+    ],
+)
+def test_names_of_torch_in_another_case(name: str, tmp_path: Path) -> None:
+    """Torch would find such an entry by its proper name, also where no other has that name."""
+    lone = [entry for entry in entries() if entry.name.lower() != f"archive/{name}".lower()]
+    path = tmp_path / "x.pth"
+    path.write_bytes(Zip([*lone, Entry(f"archive/{name}", b"big")]).build())
+    with pytest.raises(MalformedError, match="in another case"):
+        read(path)
+
+
+def test_torch_looks_names_up_in_any_case(tmp_path: Path) -> None:
+    """Why it is refused: the byte order that torch takes from such an entry is another."""
+    path = tmp_path / "x.pth"
+    lone = [entry for entry in entries() if entry.name != "archive/byteorder"]
+    path.write_bytes(Zip([*lone, Entry("archive/BYTEORDER", b"big")]).build())
+    swapped = struct.unpack(">6f", VALUES)
+    assert list(swapped) == torch.load(path, weights_only=True)["w"].flatten().tolist()
 
 
 def test_half_a_file_and_less_is_cut_off(tmp_path: Path) -> None:
