@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import pickle
 import socket
 import tarfile
 import zipfile
@@ -44,6 +45,18 @@ def old_tar(magic: bytes) -> bytes:
         data[257:265] = b"\0" * 8
         total = sum(data[:148]) + 8 * 32 + sum(data[156:512])
         data[148:156] = f"{total:06o}\0 ".encode()
+    return bytes(data)
+
+
+def tar_within_a_pickle(signed: bool, wide: bool) -> bytes:
+    """Torch's magic number and then a tar header, its checksum signed or not, octal or base 256."""
+    data = bytearray(old_tar(b""))
+    magic = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + b"\x80\x02"
+    data[: len(magic)] = magic
+    covered = bytes(data[:148] + b" " * 8 + data[156:512])
+    total = sum(byte - 256 if signed and byte > 127 else byte for byte in covered)
+    field = b"\x80" + total.to_bytes(7, "big") if wide else f"{total:06o}\0 ".encode()
+    data[148:156] = field
     return bytes(data)
 
 
@@ -93,6 +106,17 @@ def test_foreign_files_are_named(name: str, tmp_path: Path) -> None:
     assert words in error.message
     assert error.hint
     assert str(path) in error.message
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_tar_archive_that_begins_as_a_pickle(signed: bool, wide: bool, tmp_path: Path) -> None:
+    """Torch would take it for a tar archive, whatever its first bytes and its checksum's form."""
+    path = tmp_path / "x.pth"
+    path.write_bytes(tar_within_a_pickle(signed, wide))
+    with tarfile.open(path, "r:") as archive:
+        assert 3 == len(archive.getnames())
+    assert "tar archive" in refusal(path).message
 
 
 def test_the_title_of_a_page_is_quoted_without_its_escapes(tmp_path: Path) -> None:
