@@ -92,6 +92,16 @@ class Slot:
         """Where the file of an entry lies."""
         return self.folder / entry.file
 
+    def refuse_link(self) -> None:
+        """Raise DiskError if the folder is a link: what lies behind it is not the cache's."""
+        if self.folder.is_symlink():
+            raise DiskError(
+                "the place in the cache is a link",
+                where=str(self.folder),
+                expected="a folder",
+                hint="Remove the link, or name another folder with --cache.",
+            )
+
     def clear(self) -> None:
         """Remove what the cache put here, and the folder if nothing else is in it.
 

@@ -13,6 +13,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from types import TracebackType
 
 from hornet_convert.download.digests import PassingDigest, feed
 from hornet_convert.download.disk import FULL, disk_error, disk_errors, read_json, write_json
+from hornet_convert.errors import DiskError
 
 SYNC_EVERY = 64 << 20
 
@@ -58,8 +60,7 @@ class PartFile:
 
     def __enter__(self) -> PartFile:
         with disk_errors(self.path, "opening the unfinished download"):
-            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
-            self._descriptor = os.open(self.path, flags, 0o666)
+            self._descriptor = _opened(self.path)
             self.size = self._usable_bytes()
         return self
 
@@ -218,6 +219,30 @@ class PartFile:
         if origin is not None:
             fields = {"url": origin.url, "validator": origin.validator, "total": origin.total}
             write_json(self.sidecar, {**fields, "synced": self._synced, "boot": _boot()})
+
+
+def _opened(path: Path) -> int:
+    """Open a part file to read and write; DiskError for a link or anything but a file.
+
+    Bytes written through a link would destroy what it points to.
+    """
+    guards = ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK")
+    flags = [getattr(os, name, 0) for name in guards]
+    try:
+        if not path.is_symlink():
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | sum(flags), 0o666)
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return descriptor
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise
+    raise DiskError(
+        "the unfinished download in the cache is not a file of its own",
+        where=str(path),
+        expected="a regular file, or none",
+        hint="Remove it, or name another folder with --cache.",
+    )
 
 
 def _boot() -> str | None:

@@ -58,6 +58,7 @@ def into_cache(
     with contextlib.ExitStack() as stack:
         with disk_errors(slot.folder, "making a place in the cache"):
             slot.folder.mkdir(parents=True, exist_ok=True)
+            slot.refuse_link()
             alone = stack.enter_context(exclusive(slot.lock, request.edges, waiting))
             slot.folder.mkdir(parents=True, exist_ok=True)  # it may have been cleared meanwhile
         if waited and not force and (found := from_cache(request, source, want)):
