@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import click
 
+from hornet_convert.cli import streams
 from hornet_convert.cli.cache import cache
 from hornet_convert.cli.compare import compare
 from hornet_convert.cli.convert import convert
@@ -27,6 +28,7 @@ from hornet_convert.errors import (
     InternalError,
     InterruptedByUserError,
     UsageError,
+    printable,
 )
 
 
@@ -67,6 +69,7 @@ for command in (
 
 def main() -> NoReturn:
     """Entry point: runs the command line and exits with the documented code, never a traceback."""
+    streams.prepare()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -74,12 +77,13 @@ def run(arguments: list[str]) -> int:
     """Run the command line and return its exit code."""
     try:
         code = cli.main(arguments, prog_name="hornet-convert", standalone_mode=False)
+        sys.stdout.flush()
         return code if isinstance(code, int) else EXIT_OK
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         return EXIT_USAGE
     except BrokenPipeError:  # the reader of our output has gone, which is its right
-        sys.stderr.close()
+        streams.give_up_stdout()
         return EXIT_OK
     except (Exception, KeyboardInterrupt) as error:
         if "HORNET_CONVERT_TRACEBACK" in os.environ:
@@ -109,6 +113,15 @@ def _as_ours(error: BaseException) -> HornetConvertError:
 
 
 def _report_error(error: HornetConvertError, arguments: list[str]) -> int:
+    try:
+        _show_error(error, arguments)
+        sys.stdout.flush()
+    except OSError:  # nobody can be told; the exit code still tells
+        streams.give_up_stdout()
+    return error.exit_code
+
+
+def _show_error(error: HornetConvertError, arguments: list[str]) -> None:
     if "--json" in arguments and "validate" not in arguments[:1]:
         from hornet_convert.cli.documents import print_json
         from hornet_convert.verification.report import Report
@@ -117,5 +130,4 @@ def _report_error(error: HornetConvertError, arguments: list[str]) -> int:
     else:
         click.echo(f"Error: {error.message}", err=True)
         if error.hint:
-            click.echo(f"Hint: {error.hint}", err=True)
-    return error.exit_code
+            click.echo(f"Hint: {printable(error.hint, 4000)}", err=True)

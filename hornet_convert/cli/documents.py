@@ -6,6 +6,8 @@ import json
 import sys
 from typing import Any
 
+from hornet_convert.verification.report import finite
+
 
 def print_json(document: dict[str, Any]) -> None:
     """Write one JSON document to stdout."""
@@ -14,4 +16,4 @@ def print_json(document: dict[str, Any]) -> None:
 
 def as_json(document: dict[str, Any]) -> str:
     """A JSON document as text, with its last line ended."""
-    return json.dumps(document, indent=2) + "\n"
+    return json.dumps(finite(document), indent=2, allow_nan=False) + "\n"

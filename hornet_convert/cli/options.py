@@ -11,7 +11,7 @@ import click
 
 from hornet_convert.conversion.edits import HEADS, PRECISIONS, TARGETS, Edits
 from hornet_convert.conversion.result_name import FORMATS
-from hornet_convert.errors import UsageError
+from hornet_convert.errors import UsageError, printable
 from hornet_convert.family import zoo
 from hornet_convert.verification.verdict import REQUIREMENTS
 
@@ -286,4 +286,5 @@ def cache_line(cache: Cache, when: str) -> str:
     held = cache.usage()
     parts = f", {held.parts} unfinished ({held.part_bytes:,} bytes)" if held.parts else ""
     files = "1 file" if held.files == 1 else f"{held.files} files"
-    return f"cache {when}: {files}, {held.bytes:,} bytes{parts} in {cache.folder}"
+    folder = printable(str(cache.folder), 1000)
+    return f"cache {when}: {files}, {held.bytes:,} bytes{parts} in {folder}"

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hornet_convert.conversion.provenance import versions
-from hornet_convert.conversion.publish import disk_errors, publish_bytes
+from hornet_convert.conversion.publish import disk_errors, publish_bytes, refuse_special
 from hornet_convert.errors import DiskError
 from hornet_convert.family import zoo
-from hornet_convert.pages.page import DOCTYPE, index, page
+from hornet_convert.pages.page import GENERATOR, index, page
 from hornet_convert.verification.report import Report
 
 
@@ -37,10 +37,11 @@ def _about() -> dict[str, str]:
 
 def _publish(text: str, path: Path) -> None:
     """Write a page; what stands there already has to be one."""
+    refuse_special(path)
     if path.exists():
         with disk_errors(path, "reading"), path.open("rb") as file:
-            start = file.read(len(DOCTYPE))
-        if start and start.lower() != DOCTYPE.encode():
+            start = file.read(1000)
+        if GENERATOR.encode() not in start:
             raise DiskError(
                 "the report would replace a file that is no report",
                 where=str(path),

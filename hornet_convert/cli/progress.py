@@ -37,7 +37,12 @@ class Bars:
         with self._lock:
             if what not in self._bars:
                 self._bars[what] = tqdm(
-                    total=total, desc=what, unit="B", unit_scale=True, leave=False, file=sys.stderr
+                    total=total,
+                    desc=printable(what, 80),
+                    unit="B",
+                    unit_scale=True,
+                    leave=False,
+                    file=sys.stderr,
                 )
             bar = self._bars[what]
             bar.total = total

@@ -24,10 +24,16 @@ PIPE_WIDTH = 120
 TABLE_WIDTH = 180  # a column per check
 
 
+class _Screen(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command what a reader that has gone means; rich would exit with 1."""
+        raise BrokenPipeError
+
+
 def console(width: int = PIPE_WIDTH) -> Console:
     """Where human output goes: stdout, at its own width on a terminal and a given one elsewhere."""
-    plain = Console(markup=False, highlight=False)
-    return plain if plain.is_terminal else Console(markup=False, highlight=False, width=width)
+    plain = _Screen(markup=False, highlight=False)
+    return plain if plain.is_terminal else _Screen(markup=False, highlight=False, width=width)
 
 
 def print_report(report: Report) -> None:
@@ -57,9 +63,9 @@ def print_report(report: Report) -> None:
     if report.error is not None:
         screen.print(Text(f"error: {report.error.message}", STYLES["error"]))
         if report.error.hint:
-            screen.print(Text(f"hint: {report.error.hint}"))
+            screen.print(Text(f"hint: {printable(report.error.hint, 4000)}"))
     if report.output:
-        screen.print(Text(f"written {report.output}"), soft_wrap=True)
+        screen.print(Text(f"written {printable(report.output, 4000)}"), soft_wrap=True)
     elif report.status == "fail" and any(check.code == "readback" for check in report.checks):
         screen.print(Text("nothing written"))
 

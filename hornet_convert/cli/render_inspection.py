@@ -14,7 +14,7 @@ def print_inspection(found: Inspection, every_tensor: bool) -> None:
     """Facts first, then the tensors by block, what lies beside them, and what would run."""
     screen = console()
     for label, value in _facts(found):
-        screen.print(Text(f"{label:<12}").append(printable(value, 400)))
+        screen.print(Text(f"{printable(label, 100):<12}").append(printable(value, 400)))
     if found.blocks:
         screen.print()
         screen.print(_tensors(found) if every_tensor else _blocks(found))

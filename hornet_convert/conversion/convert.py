@@ -16,7 +16,7 @@ from hornet_convert.conversion import result_name
 from hornet_convert.conversion.edits import AS_IT_IS, Edits, Target
 from hornet_convert.conversion.plan import Plan, plan
 from hornet_convert.conversion.proof import edits_note, prove, values_of_result
-from hornet_convert.conversion.provenance import write_provenance
+from hornet_convert.conversion.provenance import require_place, write_provenance
 from hornet_convert.conversion.publish import Temporary, disk_errors, temporary
 from hornet_convert.conversion.readback import read_back
 from hornet_convert.conversion.result_name import Format
@@ -119,14 +119,17 @@ def _convert(
     written = write(subject, made, request.format, edits, file, reading(progress, "converting"))
     digest, rows = static_checks(subject, written.seen, request.references, request.require)
     rows = [values_of_result(row, made, written.losses) for row in rows]
-    with open_checkpoint(file.path) as result, _syncing(file):
-        tensors = select_state_dict(result.root).tensors
-        proof = prove(subject, made, result, tensors, forward=request.forward)
-        rows.append(proof.check)
-        back = scan(
-            result, tensors, look_at_values=False, progress=reading(progress, "reading back")
-        )
-        rows.append(read_back(made, written.digests, result, tensors, back))
+    with _syncing(file):
+        with open_checkpoint(file.path) as result:
+            tensors = select_state_dict(result.root).tensors
+            proof = prove(subject, made, result, tensors, forward=request.forward)
+            rows.append(proof.check)
+        # Opened once more: what is published is what can be read now, after all else has run.
+        with open_checkpoint(file.path) as result:
+            tensors = select_state_dict(result.root).tensors
+            said = reading(progress, "reading back")
+            back = scan(result, tensors, look_at_values=False, progress=said)
+            rows.append(read_back(made, written.digests, result, tensors, back))
     report = describe(subject, written.seen, digest, rows, request.references)
     if not report:
         return report
@@ -137,6 +140,7 @@ def _convert(
     notes = [*report.notes, *made.notes, *([edited] if edited else []), *proof.notes]
     if written.fingerprint != digest:
         notes.append(f"the result's own fingerprint is {written.fingerprint}")
+    require_place(final, request.force)
     if _already_there(final, back.sha256, request.force):
         notes.append(f"{final.name} was there already, the same")
     else:

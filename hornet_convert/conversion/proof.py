@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hornet_convert.checkpoint.reader import Checkpoint
@@ -63,6 +63,8 @@ def prove(
     if not rounded or check.status != "pass":
         return Proof(check)
     drift = measure_drift(source, subject.identity, target, plan)
+    if not drift.finite:
+        check = replace(check, status="fail", detail=f"{drift.sentence}; {check.detail}")
     return Proof(check, drift.to_json(), (drift.sentence,))
 
 

@@ -3,21 +3,47 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
 from pathlib import Path
 from typing import Any
 
-from hornet_convert.conversion.publish import publish_bytes
-from hornet_convert.verification.report import Report
+from hornet_convert.conversion.publish import disk_errors, publish_bytes, refuse_special
+from hornet_convert.errors import DiskError
+from hornet_convert.verification.report import Report, finite
 from hornet_convert.verification.subject import Subject
+
+MAX_RECORD_BYTES = 1 << 22
 
 
 def write_provenance(report: Report, subject: Subject) -> None:
     """Write `<name of the result>.json` beside the result named by `report.output`."""
     output = Path(report.output or "")
-    record = provenance(report, subject)
-    publish_bytes(json.dumps(record, indent=2).encode() + b"\n", output.with_suffix(".json"))
+    record = finite(provenance(report, subject))
+    text = json.dumps(record, indent=2, allow_nan=False)
+    publish_bytes(text.encode() + b"\n", output.with_suffix(".json"))
+
+
+def require_place(final: Path, force: bool) -> None:
+    """Raise DiskError if the record of `final` would replace what is no record of it."""
+    place = final.with_suffix(".json")
+    refuse_special(place)
+    if force or not os.path.lexists(place):
+        return
+    with disk_errors(place, "reading"), place.open("rb") as file:
+        text = file.read(MAX_RECORD_BYTES)
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict) or record.get("file") != final.name:
+        raise DiskError(
+            "another file has the name of the result's record",
+            where=str(place),
+            expected=f"the record of {final.name}, or nothing",
+            hint="Name another folder with --out, or replace it with --force.",
+        )
 
 
 def provenance(report: Report, subject: Subject) -> dict[str, Any]:

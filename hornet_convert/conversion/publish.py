@@ -10,16 +10,18 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import secrets
 import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from hornet_convert.errors import DiskError
+from hornet_convert.errors import DiskError, printable
 
 PREFIX = ".hornet-convert-"
 SUFFIX = ".tmp"
+_OWN = re.compile(re.escape(PREFIX) + "[0-9a-f]{16}" + re.escape(SUFFIX))
 STALE_SECONDS = 86400.0  # where locks do nothing, a leftover is known by its age
 
 _HINTS = {
@@ -55,7 +57,11 @@ class Temporary:
             self.path, self.fd = _create_locked(folder)
 
     def publish(self, final: Path) -> None:
-        """Rename to `final`, replacing what stands there, and sync the folder."""
+        """Rename to `final`, replacing a file that stands there, and sync the folder.
+
+        Raises DiskError if something else stands there: a folder, a device, a FIFO.
+        """
+        refuse_special(final)
         self.path.replace(final)
         sync_folder(final.parent)
 
@@ -97,10 +103,24 @@ def publish_bytes(data: bytes, final: Path) -> None:
         file.publish(final)
 
 
+def refuse_special(final: Path) -> None:
+    """Raise DiskError if what has the name is neither a file nor a link."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        mode = final.lstat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+            raise DiskError(
+                "what has the result's name is not a file",
+                where=printable(str(final), 1000),
+                hint="Name another place; what stands there is left alone.",
+            )
+
+
 def sweep(folder: Path) -> list[Path]:
     """Remove temporary files whose writer is gone; returns what was removed."""
     swept = []
     for path in folder.glob(f"{PREFIX}*{SUFFIX}"):
+        if _OWN.fullmatch(path.name) is None:
+            continue
         with contextlib.suppress(OSError):
             if stat.S_ISREG(path.lstat().st_mode) and _is_abandoned(path):
                 path.unlink()

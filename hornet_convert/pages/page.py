@@ -16,6 +16,7 @@ from hornet_convert.verification.trace import Trace
 from hornet_convert.verification.verdict import MEANINGS
 
 DOCTYPE = "<!doctype html>"
+GENERATOR = '<meta name="generator" content="hornet-convert">'  # by which a page is known as ours
 
 
 def page(report: Report, about: Mapping[str, str]) -> str:
@@ -73,7 +74,7 @@ def index(reports: Sequence[tuple[Report, str]], about: Mapping[str, str]) -> st
 
 def _document(title: str, body: str) -> str:
     return (
-        f'{DOCTYPE}\n<html lang="en"><head><meta charset="utf-8">'
+        f'{DOCTYPE}\n<html lang="en"><head><meta charset="utf-8">{GENERATOR}'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{_text(title)}</title><style>{STYLE}</style></head><body><main>{body}</main>"
         "</body></html>\n"

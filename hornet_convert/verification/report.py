@@ -5,6 +5,7 @@ A check is passed, failed, or not checked with the reason; a failed one is a val
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
@@ -218,3 +219,14 @@ def outcome(report: Report) -> str:
 def first_failure(report: Report) -> str:
     """The first failed check in words; empty if there is none."""
     return next((f"{c.code}: {c.detail}" for c in report.checks if c.status == "fail"), "")
+
+
+def finite(value: Any) -> Any:
+    """A JSON value with null in place of every number that JSON has no form for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
