@@ -22,6 +22,7 @@ from hornet_convert.family.architecture import DEPTHS, Architecture
 from hornet_convert.family.layouts import Layout
 from hornet_convert.model import plain
 from hornet_convert.model.hornet import HorNet
+from hornet_convert.model.memory import is_out_of_memory, memory_errors
 
 TOLERANCE = 1e-9
 
@@ -97,6 +98,7 @@ class Equivalence:
         return bool(self.deviations) and self.first_diverging is None and finite
 
 
+@memory_errors()
 def compare_forward(
     source: Mapping[str, Tensor],
     layout: Layout,
@@ -134,6 +136,8 @@ def compare_forward(
     CheckFailedError
         If one of the computations cannot be done: a tensor is missing or of the wrong shape, or
         the source has other parts than the architecture.
+    MemoryError
+        If memory runs out, which is no fault of the weights.
     """
     size = architecture.resolution if image_size is None else image_size
     height, width = (size, size) if isinstance(size, int) else size
@@ -275,7 +279,9 @@ def _parts(num_classes: int | None) -> Iterator[str]:
         yield "head.fc"
 
 
-def _cannot(side: str, part: str, failure: Exception) -> CheckFailedError:
+def _cannot(side: str, part: str, failure: Exception) -> Exception:
+    if is_out_of_memory(failure):
+        return MemoryError(str(failure))
     missing = isinstance(failure, KeyError)
     return CheckFailedError(
         f"the forward pass of {side} cannot be computed",

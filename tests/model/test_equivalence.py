@@ -53,6 +53,41 @@ def test_right_weights_pass(name: str, layout: Layout) -> None:
     assert 0 < result.float32.relative < 2e-6
 
 
+@pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:119] err == 0. DefaultCPUAllocator: can't allocate "
+            "memory: you tried to allocate 8 bytes. Error code 12 (Cannot allocate memory)"
+        ),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."),
+        torch.OutOfMemoryError("CUDA out of memory."),
+        MemoryError(),
+    ],
+    ids=["can't", "not enough", "class", "python"],
+)
+def test_memory_that_runs_out_is_no_fault_of_the_weights(side: str, error: Exception) -> None:
+    """It is raised as MemoryError, not as a check that failed."""
+    weights = small.tensors("w8-gf", "reference")
+
+    class Failing(Mapping[str, Tensor]):
+        def __getitem__(self, name: str) -> Tensor:
+            if name == "stages.1.blocks.0.norm1.weight":
+                raise error
+            return weights[name]
+
+        def __iter__(self) -> Iterator[str]:
+            return iter(weights)
+
+        def __len__(self) -> int:
+            return len(weights)
+
+    source, target = (Failing(), weights) if side == "source" else (weights, Failing())
+    with pytest.raises(MemoryError):
+        compare(source, target, layout="reference", float32=True)
+
+
 def test_native_resolution_and_repeatable() -> None:
     """Without a size the image has the architecture's; the seed fixes it; the batch is as asked."""
     weights = small.tensors("w8-gf64", "reference")
