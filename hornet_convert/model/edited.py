@@ -7,6 +7,7 @@ the forward pass itself, numbers are rounded by torch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -20,6 +21,7 @@ from hornet_convert.family.architecture import Architecture
 from hornet_convert.model.build import model_from_weights
 from hornet_convert.model.check import judged
 from hornet_convert.model.equivalence import compare_forward
+from hornet_convert.model.memory import memory_errors
 from hornet_convert.verification.identity import CLASSIFIER, Identity
 from hornet_convert.verification.report import Check, failed
 
@@ -94,7 +96,12 @@ def edited_check(source: Tensors, identity: Identity, target: Tensors, plan: Pla
     edited = EditedWeights(source, identity, plan)
     try:
         result = compare_forward(
-            edited, identity.layout, target, plan.architecture, plan.num_classes
+            edited,
+            identity.layout,
+            target,
+            plan.architecture,
+            plan.num_classes,
+            float32=True,
         )
     except CheckFailedError as error:
         return failed("forward", error.message)
@@ -144,13 +151,26 @@ class Drift:
     top5_shared: int | None = None
     top5_of: int | None = None
 
+    @property
+    def finite(self) -> bool:
+        """Whether both sides gave numbers."""
+        return math.isfinite(self.largest) and math.isfinite(self.rms)
+
     def to_json(self) -> dict[str, Any]:
-        """The measurement as a JSON object."""
-        return asdict(self)
+        """The measurement as a JSON object; what is not finite is null."""
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in asdict(self).items()
+        }
 
     @property
     def sentence(self) -> str:
         """The measurement in words."""
+        if not self.finite:
+            return (
+                f"rounded to {self.dtype}: the {self.output} of {self.images} seeded images, "
+                f"computed in {self.computed_in}, are not finite, or zero"
+            )
         agreement = ""
         if self.top5_of is not None:
             agreement = (
@@ -165,6 +185,7 @@ class Drift:
         )
 
 
+@memory_errors()
 def measure_drift(source: Tensors, identity: Identity, target: Tensors, plan: Plan) -> Drift:
     """Run the reference model with the source's weights and with the result's, and compare.
 

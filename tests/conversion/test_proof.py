@@ -11,6 +11,7 @@ import torch
 from fixtures import small
 from hornet_convert import load_model
 from hornet_convert.checkpoint.reader import open_checkpoint
+from hornet_convert.conversion.convert import Request, convert
 from hornet_convert.conversion.edits import Edits, Target
 from hornet_convert.conversion.plan import Plan, plan
 from hornet_convert.family import labels
@@ -221,3 +222,36 @@ def test_rounding_in_torch_is_rounding_once() -> None:
     values = torch.tensor([tie, tie + 2.0**-40, tie - 2.0**-40], dtype=torch.float64)
     assert [1.0, 1 + 2.0**-7, 1.0] == rounded(values, "bfloat16").double().tolist()
     assert [1.0, 1.0, 1.0] == values.bfloat16().double().tolist()
+
+
+@pytest.mark.parametrize(
+    ("layout", "edits"),
+    [
+        ("reference", Edits(dtype="bfloat16")),
+        ("reference", Edits(head="none")),
+        ("reference", Edits(resolution=96)),
+        ("backbone", Edits()),
+    ],
+    ids=["dtype", "head", "resolution", "backbone"],
+)
+def test_edits_do_not_hide_what_overflows_in_float32(
+    tmp_path: Path, layout: Target, edits: Edits
+) -> None:
+    """Weights that only float64 can compute with fail when edited too, and nothing is written."""
+    weights = small.tensors("w8-gf64" if edits.resolution else "w8")
+    weights["stages.0.0.pwconv1.weight"] *= 1e38
+    torch.save(weights, tmp_path / "in.pth")
+    report = convert(tmp_path / "in.pth", Request(tmp_path / "out", layout, edits=edits))
+    row = detail(report, "forward")
+    assert ("fail", True) == (row.status, "float32 gives no finite output" in row.detail)
+    assert report.output is None
+    json.dumps(report.to_json(), allow_nan=False)
+
+
+def test_a_drift_that_is_no_number_is_null_in_json() -> None:
+    """JSON has no NaN; the sentence says what happened."""
+    drift = Drift("bfloat16", "float32", 4, 224, 0, "logits", float("nan"), float("inf"))
+    assert not drift.finite
+    told = json.loads(json.dumps(drift.to_json(), allow_nan=False))
+    assert (None, None) == (told["largest"], told["rms"])
+    assert "not finite" in drift.sentence
