@@ -23,6 +23,8 @@ READ_BYTES: Final = MIB
 # zlib's window bits for what servers send although identity was asked for.
 DECODERS: Final = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
+_TITLE_END: Final = b"</title"
+
 
 class Reader:
     """Reads a body. Use as a context manager; every fault of the connection is a FaultError.
@@ -96,15 +98,24 @@ class Reader:
             return
         heading = ""
         if what == "an HTML page":
-            with contextlib.suppress(FaultError):
-                while len(head) < TITLE_BYTES and title(head) is None and (data := self.read()):
-                    head += data
-            found = title(head)
+            found = title(self._page(head))
             heading = f"titled “{found}”, " if found else ""
         kind = f"type {printable(kind, 60)}" if kind else "no content type"
         status = self._response.status_code
         reason = f"got {what}, not a checkpoint ({heading}status {status}, {kind})"
         raise FaultError(reason, again=False)
+
+    def _page(self, start: bytes) -> bytes:
+        """The page that starts so, as far as its title; pieces of one byte take no longer."""
+        page, fresh = bytearray(start), len(start)
+        with contextlib.suppress(FaultError):
+            while len(page) < TITLE_BYTES and _TITLE_END not in page[-fresh:].lower():
+                data = self.read()
+                if not data:
+                    break
+                page += data
+                fresh = len(data) + len(_TITLE_END) - 1
+        return bytes(page[:TITLE_BYTES])
 
     def _receive(self) -> bytes:
         self._edges.check()
@@ -210,10 +221,10 @@ def _small_body(session: requests.Session, url: str, limit: int, edges: Edges) -
         if response.status_code != 200 or isinstance(body, str):
             raise FaultError(f"unexpected answer {response.status_code}", again=False)
         with Reader(response, body, edges, url) as reader:
-            text = b""
+            text = bytearray()
             while len(text) < limit and (data := reader.read()):
                 text += data
             cut = reader.truncated or body.length not in (None, reader.received)
             if cut and len(text) < limit:
                 raise FaultError(f"cut after {reader.received} bytes", again=True)
-    return None if disguise(text, None) == "an HTML page" else text
+    return None if disguise(bytes(text[:SNIFF_BYTES]), None) == "an HTML page" else bytes(text)

@@ -14,7 +14,7 @@ from hornet_convert.errors import HornetConvertError, MalformedError, UnknownMod
 from hornet_convert.family import zoo
 
 MAX_INDEX_BYTES = 4 << 20
-MAX_FILE_NAME = 200
+MAX_FILE_NAME = 200  # bytes: file systems take 255, and some fewer
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _HINT = "Mend the index, or leave it out: the published file names are then asked for."
@@ -100,7 +100,7 @@ def _checked(entry: object, number: int, where: str) -> Listed:
 def is_plain_name(name: str) -> bool:
     """Whether a name can only mean a file in the folder itself."""
     return (
-        0 < len(name) <= MAX_FILE_NAME
+        0 < len(name.encode("utf-8", "surrogatepass")) <= MAX_FILE_NAME
         and not name.startswith((".", " "))
         and name.isprintable()
         and not any(c in '/\\:*?"<>|' for c in name)

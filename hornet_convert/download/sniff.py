@@ -10,15 +10,16 @@ from hornet_convert.errors import printable
 SNIFF_BYTES = 1024
 TITLE_BYTES = 64 << 10
 
+# Atomic and bounded: on hostile pages these may take time in proportion to the length, not more.
 _HTML_START = re.compile(
-    rb"(?:\xef\xbb\xbf)?\s*(?:<!--.{0,400}?-->\s*|<\?xml[^>]{0,200}>\s*)*"
+    rb"(?:\xef\xbb\xbf)?\s*(?:(?><!--.{0,400}?-->)\s*|<\?xml[^>]{0,200}>\s*)*"
     rb"<(?:!doctype\s+html|html|head|body|title|meta|script)\b",
     re.IGNORECASE | re.DOTALL,
 )
 _XML_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*<\?xml\b", re.IGNORECASE)
 _JSON_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\{\s*[\"}]|\[\s*[\[{\"\]])")
 _LFS_START = b"version https://git-lfs.github.com/spec/"
-_TITLE = re.compile(rb"<title[^>]*>(.{0,2000}?)</title", re.IGNORECASE | re.DOTALL)
+_TITLE = re.compile(rb"<title[^>]{0,200}>(.{0,2000}?)</title", re.IGNORECASE | re.DOTALL)
 
 
 def disguise(head: bytes, content_type: str | None) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,6 +68,30 @@ def test_any_head_is_something_or_nothing(head: bytes, kind: str | None) -> None
     assert disguise(head, kind) is None or head is not None
     found = title(b"<title>" + head + b"</title>")
     assert found is None or found.isprintable()
+
+
+HOSTILE_PAGES = {
+    "unclosed titles": b"<html>" + b"<title" * 11_000,
+    "unended titles": b"<html>" + b"<title>" * 9_000,
+    "ends that are none": b"<html><title>" + b"</titl" * 11_000,
+    "comments": b"<!---->" * 146,
+    "comments and space": b"<!-- --> \n" * 100,
+    "declarations": b"<?xml>" * 170,
+}
+
+
+@pytest.mark.parametrize("page", HOSTILE_PAGES.values(), ids=HOSTILE_PAGES.keys())
+def test_a_hostile_page_takes_no_time(page: bytes) -> None:
+    """Searching takes time in proportion to the length, whatever the page repeats."""
+    since = time.process_time()
+    disguise(page[:1024], None)
+    assert None is title(page)
+    assert 2.0 > time.process_time() - since
+
+
+def test_comments_before_a_page() -> None:
+    """Are part of it."""
+    assert "an HTML page" == disguise(b"<!-- a --> <!-- b > -->\n<html>", None)
 
 
 @pytest.mark.parametrize(

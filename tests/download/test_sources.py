@@ -202,6 +202,15 @@ def test_plain_names() -> None:
     assert all(is_plain_name(model.file_name) for model in zoo.MODELS)
 
 
+def test_a_name_is_measured_in_bytes() -> None:
+    """No name is taken that a file system would refuse for its length."""
+    assert is_plain_name("\N{GRINNING FACE}" * 50)
+    assert not is_plain_name("\N{GRINNING FACE}" * 51)
+    assert is_plain_name("a" * 200)
+    assert not is_plain_name("a" * 201)
+    assert not is_plain_name("\ud800")
+
+
 NO_INDEX: dict[str, tuple[Answer, ...]] = {
     "404": (absent,),
     "403": (status("403 Forbidden"),),
