@@ -22,7 +22,7 @@ from hornet_convert.download.digests import sha256_of
 from hornet_convert.download.disk import TEMPORARY, disk_errors, read_json, sync_folder, write_json
 from hornet_convert.download.index import is_plain_name
 from hornet_convert.download.partfile import PartFile
-from hornet_convert.download.sources import Source, SourceName
+from hornet_convert.download.sources import Source, SourceName, home_expanded
 from hornet_convert.errors import DiskError
 from hornet_convert.family import zoo
 
@@ -165,10 +165,11 @@ class Cache:
 
         The trust record of the default cache lies with the user's data, where nothing that empties
         caches removes it; that of a cache of one's own choice lies inside it.
+        Raises UsageError for the home folder of an unknown user.
         """
         chosen = explicit or os.environ.get(VARIABLE)
         if chosen:
-            return cls(Path(chosen).expanduser().absolute())
+            return cls(home_expanded(chosen, "--cache or HORNET_CONVERT_CACHE"))
         import platformdirs
 
         data = platformdirs.user_data_path("hornet-convert")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -116,4 +117,20 @@ def _mirror(text: str) -> Source:
             found=printable(text),
             hint="For files on this machine, give the path of their directory.",
         )
-    return Source("mirror", str(Path(text).expanduser().absolute()))
+    return Source("mirror", str(home_expanded(text, "--mirror")))
+
+
+def home_expanded(text: str | os.PathLike[str], option: str) -> Path:
+    """The absolute path that a user means by one that may start with `~` or `~user`.
+
+    Raises UsageError, naming the option, if there is no such user.
+    """
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise UsageError(
+            "the path begins with the home folder of a user who is not known",
+            found=printable(str(text)),
+            hint=f"Give the whole path with {option}; "
+            "a name that does begin with ~ is written ./~name.",
+        ) from error

@@ -202,6 +202,14 @@ def test_plain_names() -> None:
     assert all(is_plain_name(model.file_name) for model in zoo.MODELS)
 
 
+def test_the_home_of_an_unknown_user() -> None:
+    """Said as a mistake in what was asked, for the cache and for the mirror."""
+    for ask in (Cache.at, lambda path: sources_for(TINY, mirror=path)):
+        with pytest.raises(UsageError, match="~nobody-of-that-name") as caught:
+            ask("~nobody-of-that-name/x")
+        assert "whole path" in str(caught.value.hint)
+
+
 def test_a_name_is_measured_in_bytes() -> None:
     """No name is taken that a file system would refuse for its length."""
     assert is_plain_name("\N{GRINNING FACE}" * 50)
