@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from hornet_convert.download.digests import open_regular
 from hornet_convert.errors import DiskError
 
 TEMPORARY = ".tmp-"
@@ -61,10 +63,11 @@ def write_json(path: Path, document: Mapping[str, object]) -> None:
 def read_json(path: Path, limit: int = 1 << 20) -> dict[str, object] | None:
     """The object a small JSON file holds; None if there is none or it is damaged. Raises OSError.
 
-    Sidecars are written by this package alone, so a damaged one means "know nothing", never more.
+    Anything but a regular file is an OSError, without waiting for a FIFO's other end. Sidecars are
+    written by this package alone, so a damaged one means "know nothing", never more.
     """
     try:
-        with path.open("rb") as file:
+        with io.BufferedReader(open_regular(path)) as file:
             text = file.read(limit + 1)
         document = json.loads(text) if len(text) <= limit else None
     except (FileNotFoundError, NotADirectoryError):

@@ -8,6 +8,7 @@ file from there is an error. The same form can be exported, imported, and shippe
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,7 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from hornet_convert.download.digests import open_regular
 from hornet_convert.download.disk import disk_errors, write_json
 from hornet_convert.download.sources import Source
 from hornet_convert.errors import CheckFailedError, MalformedError, printable
@@ -141,7 +143,7 @@ class TrustRecord:
     def _read(self) -> tuple[Pin, ...]:
         with disk_errors(self.path, "reading the trust record"):
             try:
-                with self.path.open("rb") as file:
+                with io.BufferedReader(open_regular(self.path)) as file:
                     text = file.read(MAX_RECORD_BYTES + 1)
             except FileNotFoundError:
                 return ()

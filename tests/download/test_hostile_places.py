@@ -11,6 +11,8 @@ import pytest
 
 from hornet_convert.download.cache import Cache
 from hornet_convert.download.errors import NoSourceError
+from hornet_convert.download.sources import Source
+from hornet_convert.download.trust import TrustRecord
 from hornet_convert.errors import DiskError, MalformedError
 from tests.download.behaviours import whole
 from tests.download.fault_server import Exchange, FaultServer
@@ -101,3 +103,33 @@ def test_a_slot_that_is_a_link(tmp_path: Path) -> None:
     assert str(folder) == caught.value.where
     assert "Remove the link" in str(caught.value.hint)
     assert [] == list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_trust_record_that_is_a_fifo(tmp_path: Path) -> None:
+    """An error at once: it is not waited for, and not taken for an empty record."""
+    os.mkfifo(tmp_path / "trust.json")
+    with pytest.raises(DiskError, match="egular file"):
+        TrustRecord(tmp_path / "trust.json").pins()
+
+
+def test_an_entry_that_is_a_fifo(tmp_path: Path) -> None:
+    """An error at once for its own model, passed over where all are listed, and cleared."""
+    mirror = Source("official", "http://127.0.0.1:9/x")
+    slot = Cache(tmp_path).slot(MODEL.name, mirror)
+    slot.folder.mkdir(parents=True)
+    os.mkfifo(slot.folder / ".entry.json")
+    with pytest.raises(DiskError, match="egular file"):
+        get(tmp_path, [mirror], offline=True)
+    assert [] == Cache(tmp_path).entries()
+    Cache(tmp_path).clear()
+    assert not slot.folder.exists()
+
+
+def test_a_part_sidecar_that_is_a_fifo(tmp_path: Path) -> None:
+    """An error at once."""
+    with FaultServer([good], pages("digits")) as server:
+        slot = Cache(tmp_path).slot(MODEL.name, source(server, "digits"))
+        slot.folder.mkdir(parents=True)
+        os.mkfifo(slot.part_sidecar)
+        with pytest.raises(DiskError, match="egular file"):
+            get(tmp_path, [source(server, "digits")])
