@@ -41,6 +41,8 @@ class TorchMeaning(Meaning):
 
     def __init__(self, file_size: int) -> None:
         self.largest = max(MAX_EXPANDED, file_size)
+        self.expanded = 0  # bytes that all tensors which repeat elements take written out
+        self.copied: dict[int, list[object]] = {}  # by id: kept, so that no id is used again
 
     def call(self, call: Call) -> object:
         """An inert dict, shape, parameter or tensor where torch would make one."""
@@ -100,15 +102,21 @@ class TorchMeaning(Meaning):
                 expected=f"at most {view.storage.nbytes // dtype.itemsize} elements",
                 found=f"offset {first}, shape {sizes}, strides {steps}: {needed} elements",
             )
-        if numel * dtype.itemsize > self.largest:
-            raise MalformedError(
-                "a tensor that repeats its elements beyond all measure",
-                expected=f"at most {self.largest} bytes written out",
-                found=f"shape {sizes}, strides {steps}",
-            )
+        elif numel > needed - first:
+            self._charge(numel * dtype.itemsize, f"shape {sizes}, strides {steps}")
         if view.storage.big_endian and view.itemsize != dtype.itemsize:
             return RefusedTensor("big-endian (of a storage with another element size)")
         return Tensor(dtype, sizes, steps, first, view.storage)
+
+    def _charge(self, nbytes: int, found: str) -> None:
+        """Count a tensor larger than what it stands on; all of them together are bounded."""
+        self.expanded += nbytes
+        if self.expanded > self.largest:
+            raise MalformedError(
+                "tensors that repeat their elements beyond all measure",
+                expected=f"at most {self.largest} bytes written out, of all of them together",
+                found=f"{self.expanded} bytes up to the one of {found}",
+            )
 
 
 def storage_type(value: object) -> tuple[str, int]:
@@ -234,6 +242,17 @@ def _ordered_dict(meaning: TorchMeaning, call: Call) -> object:
     pairs = call.args[0] if len(call.args) == 1 else []
     if len(call.args) > 1 or not isinstance(pairs, list):
         return call
+    # One list in many calls of a few bytes each would be copied each time. Python 2 made a new
+    # list for each call.
+    if pairs:
+        if id(pairs) in meaning.copied:
+            raise MalformedError(
+                "two dicts made from one list",
+                expected="a list of its own for each",
+                found=describe(pairs),
+                hint="torch writes no such thing: get the file from its source again.",
+            )
+        meaning.copied[id(pairs)] = pairs
     for pair in pairs:
         if not isinstance(pair, list | tuple) or len(pair) != 2:
             return call

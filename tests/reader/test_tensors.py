@@ -94,3 +94,29 @@ def test_strange_but_sound_views_are_read(tmp_path: Path) -> None:
         "ones": (2,),
         "far": (3, 3),
     } == floats
+
+
+def test_expanded_tensors_are_bounded_together(tmp_path: Path) -> None:
+    """Each alone is small enough; what all would take written out counts, within it or not."""
+    path = tmp_path / "x.pth"
+    million = tensor(storage("0", 6), (1 << 20,), (0,))  # 4 MiB
+    for count in (16, 17):
+        body = items(*((text(f"w{i}"), million) for i in range(count)))
+        path.write_bytes(Zip(zip_entries(body, {"0": VALUES})).build())
+        if count == 16:
+            with open_checkpoint(path) as checkpoint:
+                assert 16 == len(select_state_dict(checkpoint.root).tensors)
+        else:
+            with pytest.raises(MalformedError, match="repeat their elements"):
+                open_checkpoint(path)
+
+
+def test_views_that_repeat_nothing_are_not_counted(tmp_path: Path) -> None:
+    """Many tensors over one storage, as tied weights are, take no part in that sum."""
+    values = bytes(4 << 20)
+    whole = tensor(storage("0", 1 << 20), (1 << 10, 1 << 10), (1, 1 << 10))
+    body = items(*((text(f"w{i}"), whole) for i in range(40)))
+    path = tmp_path / "x.pth"
+    path.write_bytes(Zip(zip_entries(body, {"0": values})).build())
+    with open_checkpoint(path) as checkpoint:
+        assert 40 == len(select_state_dict(checkpoint.root).tensors)
