@@ -25,7 +25,9 @@ _MAGIC_PICKLE: Final = b"\x8a\n" + MAGIC.to_bytes(10, "little") + b"."
 _FIRST_READ: Final = 1 << 18
 _LONGEST_MAGIC: Final = 64  # bytes of the first pickle, in any protocol
 
-Key = str | int
+# A storage's key as the file has it, text or an integer: an integer by its bytes, since integers
+# can be made to share one hash, which would take quadratic time.
+Key = str | bytes
 
 
 def read_legacy(file: io.FileIO, size: int) -> Contents:
@@ -130,16 +132,24 @@ def _ends_within_pickles(need: int, size: int) -> MalformedError:
     )
 
 
+def _key(value: object) -> Key | None:
+    """The key that a value of the pickle is, None if it can be none."""
+    if type(value) is int:
+        return value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
+    return value if isinstance(value, str) else None
+
+
 class _StorageId:
     """A persistent id ('storage', type, key, location, elements, view), its parts checked."""
 
     def __init__(self, pid: object) -> None:
         if not isinstance(pid, tuple) or len(pid) != 6 or pid[0] not in ("storage", b"storage"):
             raise MalformedError("an unknown kind of stored object", found=describe(pid))
-        _, kind, key, self.location, numel, view = pid
+        _, kind, given, self.location, numel, view = pid
         self.dtype, self.itemsize = storage_type(kind)
-        if not isinstance(key, str) and type(key) is not int:
-            raise MalformedError("a storage without a proper key", found=describe(key))
+        key = _key(given)
+        if key is None:
+            raise MalformedError("a storage without a proper key", found=describe(given))
         if type(numel) is not int or numel < 0:
             raise MalformedError("a storage without a proper count", found=describe(numel))
         self.key: Key = key
@@ -157,9 +167,10 @@ def _view(view: object) -> tuple[Key, int, int] | None:
     if view is None:
         return None
     if isinstance(view, tuple) and len(view) == 3:
-        key, offset, numel = view
+        given, offset, numel = view
+        key = _key(given)
         counts = type(offset) is int and type(numel) is int and offset >= 0 and numel >= 0
-        if counts and (isinstance(key, str) or type(key) is int):
+        if counts and key is not None:
             return key, offset, numel
     raise MalformedError("a broken view of a storage", found=describe(view))
 
@@ -236,9 +247,10 @@ def _locate(
     if not isinstance(keys, list):
         raise MalformedError("the storage keys are no list", found=describe(keys))
     storages: dict[Key, Storage] = {}
-    for key in keys:
-        if not (isinstance(key, str) or type(key) is int) or key not in claims:
-            raise MalformedError("a storage that nothing refers to", found=describe(key))
+    for given in keys:
+        key = _key(given)
+        if key is None or key not in claims:
+            raise MalformedError("a storage that nothing refers to", found=describe(given))
         if key in storages:
             raise MalformedError("a storage stands in the file twice", found=_show(key))
         _, itemsize, numel = claims[key]
@@ -285,4 +297,5 @@ def _cut(key: Key, needed: int, size: int) -> MalformedError:
 
 
 def _show(key: Key) -> str:
-    return printable(repr(key), 60)
+    shown = repr(key) if isinstance(key, str) else str(int.from_bytes(key, "little", signed=True))
+    return printable(shown, 60)

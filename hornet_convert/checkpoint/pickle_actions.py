@@ -26,6 +26,8 @@ from hornet_convert.errors import MalformedError
 if TYPE_CHECKING:
     from hornet_convert.checkpoint.pickles import Machine
 
+_MAX_MEMO: Final = 1 << 32  # places, as many as LONG_BINPUT can name
+
 
 def _constant(value: object) -> Callable[[Machine], None]:
     return lambda m: m.stack.append(value)
@@ -132,8 +134,13 @@ def _get(m: Machine, index: int) -> None:
 
 
 def _put(m: Machine, index: int) -> None:
-    if index < 0:
-        raise MalformedError("the pickle puts a value at a negative place of its memo")
+    # Larger ones can be made to share one hash, which would take quadratic time.
+    if not 0 <= index < _MAX_MEMO:
+        raise MalformedError(
+            "the pickle puts a value at a negative or too large place of its memo",
+            expected=f"0 to {_MAX_MEMO - 1}",
+            found=describe(index),
+        )
     m.memo[index] = m.stack[-1]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,23 @@ def test_python_2_spellings(tmp_path: Path) -> None:
     path = tmp_path / "x.pth"
     path.write_bytes(legacy_file(body, {"0": (6, VALUES)}, keys=[7]))
     assert {"w": VALUES} == read(path)
+
+
+def test_one_list_makes_one_dict(tmp_path: Path) -> None:
+    """Python 2 made a list for each dict; one for many would be copied for a few bytes each."""
+    path = tmp_path / "x.pth"
+    function = named("collections", "OrderedDict") + b"q\x01"
+    pair = text("k") + b"K\x01\x86"
+    for body in (
+        function + b"](" + pair + b"e\x85Rh\x01](" + pair + b"e\x85R\x86",
+        function + b"]\x85q\x02Rh\x01h\x02R\x86",
+    ):
+        path.write_bytes(legacy_file(body, {}))
+        with open_checkpoint(path) as checkpoint:
+            assert isinstance(checkpoint.root, tuple)
+    path.write_bytes(legacy_file(function + b"](" + pair + b"e\x85q\x02Rh\x01h\x02R\x86", {}))
+    with pytest.raises(MalformedError, match="two dicts made from one list"):
+        read(path)
 
 
 def test_rebuild_tensor_of_torch_0_3_and_parameters(tmp_path: Path) -> None:
@@ -228,6 +246,41 @@ def test_names_outside_the_object_are_refused(place: str, payload: bytes, tmp_pa
     with pytest.raises(MalformedError, match="asks to import names") as error:
         read(path)
     assert place in error.value.message
+
+
+def with_integer_keys(keys: list[int], listed: list[object]) -> bytes:
+    """A legacy file with a storage of no elements for each key."""
+    head = text("storage") + b"q\x05ctorch\nFloatStorage\nq\x06" + text("cpu") + b"q\x07000"
+    stored = (b"(h\x05h\x06" + integer(key) + b"h\x07K\x00NtQ0" for key in keys)
+    return (
+        HEAD
+        + pickled(head + b"".join(stored) + BODY)
+        + pickle.dumps(listed, 2)
+        + bytes(8 * len(keys))
+        + struct.pack("<q", 6)
+        + VALUES
+    )
+
+
+def test_integer_keys_of_one_hash(tmp_path: Path) -> None:
+    """Multiples of 2^61 - 1 share a hash: as dict keys they would take minutes."""
+    path = tmp_path / "x.pth"
+    keys = [i * ((1 << 61) - 1) for i in range(-10_000, 10_000)]
+    path.write_bytes(with_integer_keys(keys, [*keys, "0"]))
+    start = time.process_time()
+    assert {"w": VALUES} == read(path)
+    assert time.process_time() - start < 5
+
+
+def test_integer_and_text_keys_are_told_apart(tmp_path: Path) -> None:
+    """7 and '7' are two storages, as they are in torch; messages show integers as such."""
+    path = tmp_path / "x.pth"
+    path.write_bytes(with_integer_keys([0, -300], [0, -300, "0"]))
+    assert {"w": VALUES} == read(path)
+    path.write_bytes(with_integer_keys([-7], [-7, -7, "0"]))
+    with pytest.raises(MalformedError) as error:
+        read(path)
+    assert ("a storage stands in the file twice", "-7") == (error.value.what, error.value.found)
 
 
 def test_every_beginning_of_a_file_is_refused(tmp_path: Path) -> None:

@@ -70,6 +70,15 @@ def test_a_large_memo_index_is_only_a_number() -> None:
     assert peak < 1 << 16
 
 
+def test_memo_indices_are_bounded() -> None:
+    """Beyond 32 bits, indices can be chosen to collide in a hash table: quadratic time."""
+    last = b"N" + b"p%d\n" % ((1 << 32) - 1) + b"."
+    assert Machine(last, 0, Meaning()).run() is None
+    for index in (1 << 32, (1 << 61) - 1, 3 * ((1 << 61) - 1)):
+        with pytest.raises(MalformedError, match="memo"):
+            Machine(b"N" + b"p%d\n" % index + b".", 0, Meaning()).run()
+
+
 UNITS = (
     *(
         b"]",
