@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Final
 
 import torch
 
@@ -12,10 +13,13 @@ from hornet_convert.errors import CheckFailedError
 from hornet_convert.family.architecture import Architecture
 from hornet_convert.family.layouts import Layout
 from hornet_convert.model.equivalence import Equivalence, compare_forward
-from hornet_convert.verification.report import Check, failed, passed
+from hornet_convert.verification.report import Check, failed, not_checked, passed
 from hornet_convert.verification.trace import Part, Probe, Trace
 
 USUAL = Probe()
+
+# Pixels to a side. A file's filters can ask for any: a few kilobytes for gigabytes of activations.
+LARGEST_UNASKED: Final = 1024
 
 
 def forward_check(
@@ -37,8 +41,10 @@ def forward_check(
     architecture, num_classes
         What they are.
     probe
-        The images.
+        The images. Without a size, a model for very large ones is not checked.
     """
+    if probe.image_size is None and architecture.resolution > LARGEST_UNASKED:
+        return too_large(architecture)
     try:
         result = compare_forward(
             source,
@@ -54,6 +60,16 @@ def forward_check(
     except CheckFailedError as error:
         return failed("forward", error.message)
     return judged(result, f"{_images(result)} in float64, largest relative deviation: ")
+
+
+def too_large(architecture: Architecture) -> Check:
+    """The row for a model whose own images are larger than is computed without being asked for."""
+    side = architecture.resolution
+    return not_checked(
+        "forward",
+        f"the filters in the file are for images of {side}×{side}, more than {LARGEST_UNASKED}; "
+        "give `verify` an --image-size",
+    )
 
 
 def judged(result: Equivalence, said: str) -> Check:

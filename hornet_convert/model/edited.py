@@ -19,7 +19,7 @@ from hornet_convert.conversion.plan import Plan
 from hornet_convert.errors import CheckFailedError
 from hornet_convert.family.architecture import Architecture
 from hornet_convert.model.build import model_from_weights
-from hornet_convert.model.check import judged
+from hornet_convert.model.check import LARGEST_UNASKED, judged, too_large
 from hornet_convert.model.equivalence import compare_forward
 from hornet_convert.model.memory import memory_errors
 from hornet_convert.verification.identity import CLASSIFIER, Identity
@@ -93,6 +93,9 @@ def edited_check(source: Tensors, identity: Identity, target: Tensors, plan: Pla
     """
     if identity.layout is None:
         raise ValueError("the source is not identified")
+    resized = any(part.resized for part in plan.parts.values())
+    if not resized and plan.architecture.resolution > LARGEST_UNASKED:
+        return too_large(plan.architecture)
     edited = EditedWeights(source, identity, plan)
     try:
         result = compare_forward(
@@ -105,7 +108,6 @@ def edited_check(source: Tensors, identity: Identity, target: Tensors, plan: Pla
         )
     except CheckFailedError as error:
         return failed("forward", error.message)
-    resized = any(part.resized for part in plan.parts.values())
     if resized:
         result = replace(result, tolerance=RESIZED_TOLERANCE)
     height, width = result.image_size
