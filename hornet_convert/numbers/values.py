@@ -45,15 +45,3 @@ class ValueCheck:
             self.zero = self.zero and not (bits & magnitude).any()
         else:
             self.zero = self.zero and not np.frombuffer(data, "u1").any()
-
-
-def as_floats(dtype: DType, data: memoryview) -> np.ndarray[Any, np.dtype[Any]] | None:
-    """The values of a small dense tensor as float64, or None if the dtype is not a float's."""
-    import numpy as np
-
-    if dtype.code in _NUMPY:
-        return np.frombuffer(data, _NUMPY[dtype.code]).astype(np.float64)
-    if dtype.code == "BF16":
-        bits = np.frombuffer(data, "<u2").astype("<u4") << 16
-        return bits.view("<f4").astype(np.float64)
-    return None

@@ -12,7 +12,7 @@ from hornet_convert.checkpoint.tensors import Tensor
 from hornet_convert.family import zoo
 from hornet_convert.family.architecture import Architecture
 from hornet_convert.family.layouts import remap
-from hornet_convert.numbers.values import as_floats
+from hornet_convert.numbers.elements import numbers
 from hornet_convert.verification import checks
 from hornet_convert.verification.fingerprint import fingerprint
 from hornet_convert.verification.identity import Identity, identify
@@ -59,11 +59,11 @@ class Subject:
     def _bounds(self, key: str) -> tuple[float, float] | None:
         """Smallest and largest value of a tensor, if it can be a layer scale."""
         tensor = self.state.tensors[key]
-        if len(tensor.shape) != 1 or tensor.numel > LONGEST_LAYER_SCALE:
+        if len(tensor.shape) != 1 or not 0 < tensor.numel <= LONGEST_LAYER_SCALE:
             return None
-        values = as_floats(tensor.dtype, self.checkpoint.read(tensor).data)
-        if values is None or values.size == 0:
+        if tensor.dtype.kind != "float":
             return None
+        values = numbers(self.checkpoint.read(tensor), tensor.dtype)
         return float(values.min()), float(values.max())
 
 
