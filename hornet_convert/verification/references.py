@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from hornet_convert.checkpoint.reader import open_checkpoint
+from hornet_convert.checkpoint.tensors import Tensor
 from hornet_convert.download.sources import Source
 from hornet_convert.download.trust import Pin
-from hornet_convert.errors import UsageError, printable
-from hornet_convert.verification.scan import scan
+from hornet_convert.errors import MalformedError, UsageError, printable
+from hornet_convert.verification.naming import listed
+from hornet_convert.verification.scan import Scan, scan
 from hornet_convert.verification.subject import Progress, examine, reading
 from hornet_convert.verification.verdict import FULL, Reference
 
@@ -60,6 +62,8 @@ def against(text: str, subject: Path, progress: Progress | None = None) -> Refer
 
     Raises
     ------
+    MalformedError
+        The file's weights do not match the CRCs it records itself.
     UsageError
         It is no digest and no file, it is `subject` itself, or the file holds no complete HorNet.
     HornetConvertError
@@ -93,6 +97,14 @@ def against(text: str, subject: Path, progress: Progress | None = None) -> Refer
             )
         progress_of = reading(progress, "reading the reference")
         seen = scan(checkpoint, other.tensors, look_at_values=False, progress=progress_of)
+        if seen.damaged:
+            raise MalformedError(
+                "--against is damaged: bytes do not match the CRC the file records",
+                where=printable(text),
+                expected="whole weights to compare with",
+                found=f"CRC mismatch in {_those(other.tensors, seen)}",
+                hint="Give a whole copy of it.",
+            )
         digests = {name: seen.digests[key] for key, name in other.identity.names.items()}
         return Reference(
             other.fingerprint(seen),
@@ -101,3 +113,8 @@ def against(text: str, subject: Path, progress: Progress | None = None) -> Refer
             model=other.identity.name,
             tensors=digests,
         )
+
+
+def _those(tensors: Mapping[str, Tensor], seen: Scan) -> str:
+    broken = {storage for storage, _ in seen.damaged}
+    return listed([printable(key) for key, tensor in tensors.items() if tensor.storage in broken])
