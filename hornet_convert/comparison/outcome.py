@@ -96,8 +96,9 @@ class Comparison:
     changed: tuple[Change, ...]
 
     def __bool__(self) -> bool:
-        """Whether both hold the same tensors, bit for bit."""
-        return not (self.missing or self.added or self.reshaped or self.changed)
+        """Whether both are whole and hold the same tensors, bit for bit."""
+        damaged = self.a.damaged or self.b.damaged
+        return not (damaged or self.missing or self.added or self.reshaped or self.changed)
 
     @property
     def look(self) -> Look:
@@ -108,6 +109,11 @@ class Comparison:
     def sentence(self) -> str:
         """The outcome in words."""
         parts = [
+            f"{letter} is damaged, bytes do not match their CRC: {by_block(side.damaged)}"
+            for letter, side in (("A", self.a), ("B", self.b))
+            if side.damaged
+        ]
+        parts += [
             f"{len(names)} {what}: {by_block(names)}"
             for names, what in (
                 (self.missing, "only in A"),
