@@ -85,7 +85,10 @@ def plan(
         end = start + nbytes
         streamed.append((start, end, name))
     storages = sorted({t.storage for t in tensors.values()}, key=lambda s: (s.offset, s.nbytes))
-    recorded = [(s.offset, s.offset + s.nbytes, s) for s in storages if s.crc32 is not None]
+    # An empty storage has no bytes to be wrong, and begins where its neighbour does.
+    recorded = [
+        (s.offset, s.offset + s.nbytes, s) for s in storages if s.crc32 is not None and s.nbytes
+    ]
     return list(_chunks(size, streamed, recorded, chunk)), apart
 
 
