@@ -94,7 +94,8 @@ def identify(tensors: Mapping[str, Tensor], expected: Architecture | None = None
         return Identity(
             layout, None, num_classes, mapping.names, (), mapping.unknown, mapping.collisions
         )
-    wanted = guess.shapes(num_classes)
+    # A classifier of no rows is one of a wrong shape: it should have one row at least.
+    wanted = guess.shapes(None if num_classes is None else max(num_classes, 1))
     strangers = tuple(key for key, name in mapping.names.items() if name not in wanted)
     return Identity(
         layout,
