@@ -77,6 +77,7 @@ class Comparer:
         # Sums of a, b, a², b², ab, (a - b)² over the elements that are finite on both sides.
         self._sums = [0.0] * 6
         self._roundings = list(_roundings(a, b))
+        self._complex_and_real = (a.kind == "complex") != (b.kind == "complex")
 
     def update(self, a: NDArray[np.uint8], b: NDArray[np.uint8]) -> None:
         """Look at the next piece of both, as bytes."""
@@ -89,6 +90,8 @@ class Comparer:
         import numpy as np
 
         x, y = numbers(a, self._a), numbers(b, self._b)
+        if self._complex_and_real:  # of a real number the imaginary part is 0
+            x, y = _with_imaginary(x, self._a), _with_imaginary(y, self._b)
         self._numel += x.size
         if self._a == self._b:  # bit by bit: 0 and -0 are two values, and NaN is one
             bits = f"u{len(a) // max(x.size, 1)}"
@@ -150,6 +153,8 @@ class Comparer:
         )
 
     def _kind(self, distance: float, correlation: float, factor: float, turned: float) -> Kind:
+        if self._complex_and_real:
+            return "other"
         if not self._different:
             return "type"
         if self._roundings:
@@ -186,6 +191,13 @@ def _is_rounded(x: NDArray[Any], y: NDArray[Any], side: Literal["a", "b"], code:
         if not np.array_equal(again, rounded[part], equal_nan=True):
             return False
     return True
+
+
+def _with_imaginary(x: NDArray[np.float64], dtype: DType) -> NDArray[np.float64]:
+    """Real and imaginary parts in turn, of numbers that are complex already or real."""
+    import numpy as np
+
+    return x if dtype.kind == "complex" else np.stack((x, np.zeros_like(x)), axis=-1).ravel()
 
 
 def _dot(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
