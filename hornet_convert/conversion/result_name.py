@@ -22,7 +22,7 @@ FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 MAX_EDITS: Final = 8  # in the history of one file; keeps its name within what file systems take
 
 _TOKEN: Final = re.compile(
-    r"(?P<old>\d{2,4})to\d{2,4}px|in1k-head|no-head|backbone|float32|float16|bfloat16"
+    r"(?P<old>[0-9]{2,4})to[0-9]{2,4}px|in1k-head|no-head|backbone|float32|float16|bfloat16"
 )
 
 
