@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from hornet_convert.errors import printable
+from hornet_convert.family import zoo
 from hornet_convert.verification.naming import by_block
 from hornet_convert.verification.report import Check, failed, not_checked, passed
 from hornet_convert.verification.verdict import Reference, Requirement, Verdict, contradicted, judge
@@ -15,10 +16,20 @@ NOTHING_KNOWN = "nothing apart from the file says what it should be"
 _NAME_HASH = re.compile(r"-([0-9a-f]{8,64})\.(?:pth|pt|safetensors)$")
 
 
-def reference_by_name(file_name: str) -> Reference | None:
-    """What a file name claims by the convention `…-<hex>.pth`; it vouches for nothing."""
+def reference_by_name(file_name: str, sha256: str) -> Reference | None:
+    """What a file name claims by the convention `…-<hex>.pth`; it vouches for nothing.
+
+    Decimal digits alone are as likely a date or a count: they claim something only if they are the
+    first of the file's `sha256`, or published.
+    """
     match = _NAME_HASH.search(file_name)
-    return None if match is None else Reference(match[1], "the file's name", vouches=False)
+    if match is None:
+        return None
+    digits = match[1]
+    meant = sha256.startswith(digits) or zoo.with_hash(digits) is not None
+    if digits.isdecimal() and not meant:
+        return None
+    return Reference(digits, "the file's name", vouches=False)
 
 
 def checksum(sha256: str, references: Sequence[Reference]) -> Check:

@@ -128,7 +128,7 @@ def static_checks(
 ) -> tuple[str | None, list[Check]]:
     """The fingerprint, and every check that needs neither a model nor a written file."""
     identity, state, checkpoint = subject.identity, subject.state, subject.checkpoint
-    known = _known(subject, references)
+    known = _known(subject, references, seen.sha256)
     broken = {storage for storage, _ in seen.damaged}
     damaged = [key for key, tensor in subject.tensors.items() if tensor.storage in broken]
     total = sum(tensor.nbytes for tensor in subject.tensors.values())
@@ -154,9 +154,11 @@ def static_checks(
     ]
 
 
-def _known(subject: Subject, references: Sequence[Reference]) -> tuple[Reference, ...]:
+def _known(
+    subject: Subject, references: Sequence[Reference], sha256: str
+) -> tuple[Reference, ...]:
     """What file and weights are known by, with what the file's name claims."""
-    named = digest_checks.reference_by_name(subject.checkpoint.path.name)
+    named = digest_checks.reference_by_name(subject.checkpoint.path.name, sha256)
     return (*references, *([named] if named else []))
 
 
@@ -170,7 +172,7 @@ def describe(
     """The report of a subject and its checks, with the notes a reader should have."""
     identity, named = (
         subject.identity,
-        digest_checks.reference_by_name(subject.checkpoint.path.name),
+        digest_checks.reference_by_name(subject.checkpoint.path.name, seen.sha256),
     )
     shapes = {key: tensor.shape for key, tensor in subject.state.tensors.items()}
     findings = generations.recognise(
@@ -186,7 +188,7 @@ def describe(
         sha256=seen.sha256,
         fingerprint=digest,
         checks=tuple(explained),
-        references=_known(subject, references),
+        references=_known(subject, references, seen.sha256),
         notes=(*sentences, *_other_weights(identity, digest, references), *_notes(subject)),
         ema=_ema(subject.state),
     )
