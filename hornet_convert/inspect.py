@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 from hornet_convert.checkpoint.danger import danger
@@ -18,6 +20,8 @@ from hornet_convert.verification.identity import identify
 
 # A block of any network: names up to the first run of numbers, `layer1.0`, `encoder.layers.3`.
 _NUMBERED = re.compile(r"[^.]+(?:\.[^.]+)*?(?:\.\d+)+(?=\.)")
+# Tensors listed one by one: a small file can hold very many names of one tensor.
+MAX_LISTED = 20_000
 # Blocks of a HorNet in the reference layout.
 _HORNET = re.compile(r"stages\.\d+\.(?:blocks\.\d+|downsample)|stem|head")
 
@@ -70,8 +74,10 @@ class Inspection:
     problem
         Why the file has no state dict that can be read; `blocks` then hold every tensor in it by
         its path.
-    blocks, parameters, nbytes, dtypes
-        The tensors; elements and bytes in all; tensors by element type.
+    blocks, unlisted
+        The first 20,000 tensors by block, and how many more there are.
+    parameters, nbytes, dtypes
+        Of all tensors, listed or not: elements and bytes; tensors by element type.
     beside
         One printable line for each thing beside the weights.
     names, dangerous
@@ -93,6 +99,7 @@ class Inspection:
     complete: bool
     problem: str | None
     blocks: tuple[Block, ...]
+    unlisted: int
     parameters: int
     nbytes: int
     dtypes: dict[str, int]
@@ -125,11 +132,18 @@ def inspect_checkpoint(checkpoint: Checkpoint, ema: bool = False) -> Inspection:
         found = StateDict({}, (), "", False, None, ())
         leaves = tensors_in(checkpoint.root)
     identity = identify(found.tensors)
-    blocks = _blocks(leaves, identity.layout)
-    rows = [row for block in blocks for row in block.tensors]
-    dtypes: dict[str, int] = {}
-    for row in rows:
-        dtypes[row.dtype] = dtypes.get(row.dtype, 0) + 1
+    leaves = iter(leaves)
+    blocks = _blocks(islice(leaves, MAX_LISTED), identity.layout)
+    parameters = sum(block.parameters for block in blocks)
+    nbytes = sum(block.nbytes for block in blocks)
+    dtypes = Counter(row.dtype for block in blocks for row in block.tensors)
+    unlisted = 0
+    for _, leaf in leaves:
+        unlisted += 1
+        if isinstance(leaf, Tensor):
+            parameters += leaf.numel
+            nbytes += leaf.nbytes
+        dtypes[_dtype(leaf)] += 1
     return Inspection(
         path=str(checkpoint.path),
         container=checkpoint.container,
@@ -144,9 +158,10 @@ def inspect_checkpoint(checkpoint: Checkpoint, ema: bool = False) -> Inspection:
         complete=identity.sound,
         problem=problem,
         blocks=blocks,
-        parameters=sum(block.parameters for block in blocks),
-        nbytes=sum(block.nbytes for block in blocks),
-        dtypes=dtypes,
+        unlisted=unlisted,
+        parameters=parameters,
+        nbytes=nbytes,
+        dtypes=dict(dtypes),
         beside=found.dropped,
         names=names,
         dangerous=bool(reasons),
@@ -170,8 +185,12 @@ def _blocks(leaves: Iterable[tuple[str, Leaf]], layout: layouts.Layout | None) -
 
 def _row(name: str, leaf: Leaf) -> TensorRow:
     if not isinstance(leaf, Tensor):
-        return TensorRow(name, leaf.kind, None, None, False)
-    return TensorRow(name, leaf.dtype.torch, leaf.shape, leaf.nbytes, leaf.span is not None)
+        return TensorRow(name, _dtype(leaf), None, None, False)
+    return TensorRow(name, _dtype(leaf), leaf.shape, leaf.nbytes, leaf.span is not None)
+
+
+def _dtype(leaf: Leaf) -> str:
+    return leaf.dtype.torch if isinstance(leaf, Tensor) else leaf.kind
 
 
 def _block(name: str, layout: layouts.Layout | None) -> str:

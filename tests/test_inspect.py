@@ -128,3 +128,22 @@ def test_a_dangerous_file(tmp_path: Path) -> None:
     assert "commands" in (reason or "")
     assert ("x: the outcome of os.system(); foreign types: os.system",) == found.beside
     assert "\x1b" not in json.dumps(found.as_json())
+
+
+@pytest.mark.parametrize("sound", [True, False])
+def test_very_many_tensors_are_counted_but_not_all_listed(sound: bool, tmp_path: Path) -> None:
+    """A few bytes a name: the list ends somewhere, the sums hold for all of them."""
+    shared = tensor(storage("0", 6), (2, 3), (3, 1)) + b"q\x050"
+    count = 20_007
+    if sound:
+        body = shared + items(*((text(f"w{i}"), b"h\x05") for i in range(count)))
+    else:
+        body = shared + b"](" + b"h\x05" * count + b"e"
+    path = tmp_path / "x.pth"
+    path.write_bytes(zip_file(body, {"0": bytes(24)}))
+    found = inspected(path)
+    assert sound == (found.problem is None)
+    assert 20_000 == sum(len(block.tensors) for block in found.blocks)
+    assert (7, 6 * count, 24 * count) == (found.unlisted, found.parameters, found.nbytes)
+    assert {"float32": count} == found.dtypes
+    assert 7 == found.as_json()["unlisted"]

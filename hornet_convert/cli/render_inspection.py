@@ -18,6 +18,8 @@ def print_inspection(found: Inspection, every_tensor: bool) -> None:
     if found.blocks:
         screen.print()
         screen.print(_tensors(found) if every_tensor else _blocks(found))
+    if found.unlisted:
+        screen.print(Text(f"and {found.unlisted:,} more tensors, not listed"))
     for beside in found.beside:
         screen.print(Text(f"beside the weights: {printable(beside, 400)}"))
     screen.print()
