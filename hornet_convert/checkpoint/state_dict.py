@@ -52,7 +52,8 @@ class StateDict:
         Where averaged weights lie, if there are any; its last part is "ema_*" if they stand
         among the others under names of that form.
     dropped
-        One printable line for each thing beside the weights.
+        One printable line for each thing beside the weights; first, if only some of the names
+        carried `prefix`, on how many of them it stood.
     """
 
     tensors: dict[str, Tensor]
@@ -98,7 +99,8 @@ def select_state_dict(root: object, ema: bool = False) -> StateDict:
         )
     _note_around(places, wrapper, beside)
     tensors, prefix = _named_tensors(pairs, wrapper, beside)
-    return StateDict(tensors, wrapper, prefix, is_ema, ema_wrapper, beside.lines())
+    dropped = (*_partial_prefix(pairs, prefix), *beside.lines())
+    return StateDict(tensors, wrapper, prefix, is_ema, ema_wrapper, dropped)
 
 
 def _note_around(places: Places, wrapper: Path, beside: Surroundings) -> None:
@@ -172,6 +174,15 @@ def _prefix(names: list[str]) -> str:
     counted = [name for name in names if name not in _COUNTERS]
     carrying = sum(name.startswith(MODULE_PREFIX) for name in counted)
     return MODULE_PREFIX if carrying and carrying * 2 >= len(counted) else ""
+
+
+def _partial_prefix(pairs: list[tuple[object, object]], prefix: str) -> tuple[str, ...]:
+    """One line if the prefix stood on some of the names only, which no trainer writes."""
+    names = [name for name, _ in pairs if isinstance(name, str) and name not in _COUNTERS]
+    carrying = sum(name.startswith(prefix) for name in names)
+    if carrying == len(names):
+        return ()
+    return (f"the prefix {prefix!r}: on {carrying} of {len(names)} keys only, taken off these",)
 
 
 def _no_weights(root: object) -> FileRefusedError:

@@ -198,6 +198,21 @@ def test_what_stands_beside_is_described_once() -> None:
     ) == select(saved).dropped
 
 
+def test_a_prefix_on_some_of_the_keys_is_told() -> None:
+    """Where `module.` is taken off part of the keys, the report says of how many."""
+    half = {"module.stem.weight": A, "stem.bias": B, "module.head.weight": C, "n_averaged": A}
+    found = select({"model": half, "epoch": 1})
+    assert ["stem.weight", "stem.bias", "head.weight"] == list(found.tensors)
+    assert (
+        "the prefix 'module.': on 2 of 3 keys only, taken off these",
+        "epoch: int 1",
+        "model / n_averaged: a tensor",
+    ) == found.dropped
+    whole = {f"module.{key}": value for key, value in WEIGHTS.items()}
+    for saved in (whole, whole | {"n_averaged": A}, WEIGHTS, WEIGHTS | {"module.extra": C}):
+        assert not any("the prefix" in line for line in select(saved).dropped)
+
+
 def test_a_hundred_thousand_things_beside() -> None:
     """The list of what is beside ends somewhere, and says how much more there is."""
     lines = select({"model": WEIGHTS} | {f"x{i}": i for i in range(100_000)}).dropped
