@@ -209,6 +209,8 @@ def _rebuild_from_type(meaning: TorchMeaning, call: Call) -> object:
     function, cls, args, state = _arity(call, 4, 4)
     if not isinstance(function, Global) or not isinstance(args, tuple):
         return call
+    if _CALLS.get(function.dotted) is _rebuild_from_type:
+        return call  # never nested by torch; followed, it could nest without end
     inner = meaning.call(Call(function, args, "called"))
     if not isinstance(inner, Tensor):
         return inner if isinstance(inner, RefusedTensor) else call

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from hornet_convert.checkpoint.inert import Call
 from hornet_convert.checkpoint.reader import open_checkpoint
 from hornet_convert.checkpoint.state_dict import select_state_dict
 from hornet_convert.errors import MalformedError
-from tests.reader.assemble import Zip, items, storage, tensor, text, zip_entries
+from tests.reader.assemble import Zip, items, named, storage, tensor, text, zip_entries
 
 VALUES = struct.pack("<6f", *range(6))
 
@@ -120,3 +121,13 @@ def test_views_that_repeat_nothing_are_not_counted(tmp_path: Path) -> None:
     path.write_bytes(Zip(zip_entries(body, {"0": values})).build())
     with open_checkpoint(path) as checkpoint:
         assert 40 == len(select_state_dict(checkpoint.root).tensors)
+
+
+def test_rebuilding_nested_without_end_is_foreign(tmp_path: Path) -> None:
+    """A call whose arguments are the same call's, thousands deep, is followed nowhere."""
+    function = named("torch._tensor", "_rebuild_from_type_v2") + b"q\x010)q\x020"
+    deeper = b"(h\x01Nh\x02Ntq\x020" * 3000
+    path = tmp_path / "x.pth"
+    path.write_bytes(Zip(zip_entries(function + deeper + b"h\x01h\x02R", {})).build())
+    with open_checkpoint(path) as checkpoint:
+        assert isinstance(checkpoint.root, Call)
