@@ -25,8 +25,7 @@ _MAGIC_PICKLE: Final = b"\x8a\n" + MAGIC.to_bytes(10, "little") + b"."
 _FIRST_READ: Final = 1 << 18
 _LONGEST_MAGIC: Final = 64  # bytes of the first pickle, in any protocol
 
-# A storage's key as the file has it, text or an integer: an integer by its bytes, since integers
-# can be made to share one hash, which would take quadratic time.
+# Text, or an integer's bytes: integers can be made to share one hash, which takes quadratic time.
 Key = str | bytes
 
 
@@ -81,8 +80,7 @@ def _end_of_magic(prefix: _Prefix) -> int:
 def _plain(data: bytes, start: int, what: str) -> object:
     """The value of one of the pickles around the object.
 
-    torch writes numbers, text, lists and dicts there. Raises MalformedError for a name to import:
-    a plain `pickle.load` or `torch.load` would import it, as of any other pickle.
+    Raises MalformedError for a name to import, which a plain load would follow here too.
     """
     machine = Machine(data, start, Meaning())
     value = machine.run()
