@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from pathlib import Path
+
 import click
 
 from hornet_convert.cli import options
@@ -28,12 +31,18 @@ def list_files(cache: str | None) -> int:
       hornet-convert cache list
     """
     from hornet_convert.download.cache import Cache
+    from hornet_convert.download.converted import converted
     from hornet_convert.errors import printable
 
     kept = Cache.at(cache)
-    for entry, path in kept.entries():
-        click.echo(f"{entry.model}  {entry.size:,} bytes  {entry.sha256}  {printable(entry.url)}")
-        click.echo(f"  {path}")
+    files = ((e.model, e.size, e.sha256, e.url, path) for e, path in kept.entries())
+    results = (
+        (one.model, one.size, one.sha256, f"converted from {one.url}", one.path)
+        for one in converted(kept.folder)
+    )
+    for model, size, digest, url, path in itertools.chain(files, results):
+        click.echo(f"{printable(model)}  {size:,} bytes  {printable(digest)}  {printable(url)}")
+        click.echo(f"  {_shown(path)}")
     click.echo(options.cache_line(kept, "now"))
     return 0
 
@@ -47,11 +56,17 @@ def verify(cache: str | None) -> int:
     Example:
       hornet-convert cache verify
     """
+    from hornet_convert.download import converted
     from hornet_convert.download.cache import Cache
+    from hornet_convert.errors import printable
 
+    kept = Cache.at(cache)
+    files = ((path, problem) for _, path, problem in kept.verify())
+    results = ((one.path, problem) for one, problem in converted.verify(kept.folder))
     wrong = 0
-    for _, path, problem in Cache.at(cache).verify():
-        click.echo(f"{'FAIL' if problem else 'pass'}  {path}" + (f": {problem}" if problem else ""))
+    for path, problem in itertools.chain(files, results):
+        said = f": {printable(problem, 400)}" if problem else ""
+        click.echo(f"{'FAIL' if problem else 'pass'}  {_shown(path)}{said}")
         wrong += problem is not None
     if wrong:
         click.echo("`hornet-convert fetch` downloads a wrong file again.", err=True)
@@ -62,7 +77,7 @@ def verify(cache: str | None) -> int:
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 @options.cache
 def clear(names: tuple[str, ...], cache: str | None) -> int:
-    """Remove kept files and unfinished downloads: all, or those of the models named.
+    """Remove kept files, unfinished downloads and converted models: all, or of the models named.
 
     \b
     Example:
@@ -77,3 +92,10 @@ def clear(names: tuple[str, ...], cache: str | None) -> int:
     click.echo(f"{count} removed, {sum(u.bytes + u.part_bytes for u in gone):,} bytes freed")
     click.echo(options.cache_line(kept, "now"))
     return 0
+
+
+def _shown(path: Path) -> str:
+    """The whole path, safe to show."""
+    from hornet_convert.errors import printable
+
+    return printable(str(path), 4096)

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import get_args
 
+from hornet_convert.download import converted
 from hornet_convert.download.digests import sha256_of
 from hornet_convert.download.disk import TEMPORARY, disk_errors, read_json, sync_folder, write_json
 from hornet_convert.download.index import is_plain_name
@@ -144,7 +145,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a cache holds: finished files and unfinished downloads, with their bytes."""
+    """What a cache holds, with bytes: files and converted models, and unfinished downloads."""
 
     files: int
     bytes: int
@@ -203,6 +204,7 @@ class Cache:
     def usage(self) -> Usage:
         """How many files and bytes the cache holds now."""
         sizes = [_size(path) for _, path in self.entries()]
+        sizes += [one.size for one in converted.converted(self.folder)]
         parts = [size for slot in self.slots() if (size := _size(slot.part))]
         return Usage(len(sizes), sum(sizes), len(parts), sum(parts))
 
@@ -221,11 +223,12 @@ class Cache:
             yield entry, path, found if wrong else None
 
     def clear(self, model: str | None = None) -> Usage:
-        """Remove every file and unfinished download, or those of one model; returns what went.
+        """Remove every file, unfinished download and converted model, or those of one model.
 
-        The trust record stays. Slots that a running download holds are left alone.
+        Returns what went. The trust record stays. Slots that a download holds are left alone.
         """
-        files, freed, parts, part_bytes = 0, 0, 0, 0
+        sizes = [one.size for one in converted.clear(self.folder, model)]
+        files, freed, parts, part_bytes = len(sizes), sum(sizes), 0, 0
         for slot in self.slots(model):
             entry, part = slot.legible_entry(), _size(slot.part)
             size = _size(slot.path_of(entry)) if entry is not None else 0

@@ -14,6 +14,7 @@ from hornet_convert.download.result import Attempt, Fetched, Request, UnusableEr
 from hornet_convert.download.sources import Source
 from hornet_convert.download.stored import from_cache, from_directory, wanted_from
 from hornet_convert.download.trust import TrustRecord
+from hornet_convert.errors import printable
 from hornet_convert.family.zoo import Published
 
 if TYPE_CHECKING:
@@ -147,7 +148,10 @@ def _nothing(request: Request, attempts: Sequence[Attempt]) -> NoSourceError:
     reasons = tuple(f"{a.source.name} {a.url}: {a.reason}" for a in attempts)
     if request.offline:
         elsewhere = sorted(
-            {f"{entry.source} {entry.location}" for entry, _ in request.cache.entries(name)}
+            {
+                printable(f"{entry.source} {entry.location}")
+                for entry, _ in request.cache.entries(name)
+            }
         )
         hint = "Run it once without --offline, or name a directory with --mirror."
         if elsewhere:
