@@ -154,9 +154,7 @@ def static_checks(
     ]
 
 
-def _known(
-    subject: Subject, references: Sequence[Reference], sha256: str
-) -> tuple[Reference, ...]:
+def _known(subject: Subject, references: Sequence[Reference], sha256: str) -> tuple[Reference, ...]:
     """What file and weights are known by, with what the file's name claims."""
     named = digest_checks.reference_by_name(subject.checkpoint.path.name, sha256)
     return (*references, *([named] if named else []))
