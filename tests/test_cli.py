@@ -46,6 +46,7 @@ def test_help_is_everywhere_and_has_an_example(
     shown = capsys.readouterr().out
     assert "Example" in shown
     assert "hornet-convert " in shown.split("Example")[1]
+    assert "\\b" not in shown
 
 
 def test_a_passing_verification_is_documented_json(capsys: Capture, ckpt: Path) -> None:
