@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hornet_convert.conversion.convert import Request
+from hornet_convert.download import converted
 from hornet_convert.download.digests import sha256_of
 from hornet_convert.download.disk import disk_errors, read_json, write_json
 from hornet_convert.download.edges import Edges, Event, ignore
@@ -22,8 +23,6 @@ from hornet_convert.family import zoo
 from hornet_convert.fetch import Download, fetch
 from hornet_convert.verification.report import first_failure
 from hornet_convert.verification.subject import Progress
-
-FOLDER = "converted"
 
 
 def pretrained(
@@ -44,7 +43,7 @@ def pretrained(
     HornetConvertError
         No source can be reached, the file is none, or it cannot be written.
     """
-    folder = how.cache.folder / FOLDER
+    folder = how.cache.folder / converted.FOLDER
     sources = sources_for(model, mirror=how.mirror, pin=how.pin)
     waiting = Event(model.name, "cache", "waiting", detail="another process is converting it")
     with disk_errors(folder, "using the cache"):
