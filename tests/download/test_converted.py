@@ -35,10 +35,6 @@ def keep(cache: Path, model: str = "tiny", url: str = "http://h/x") -> Path:
     return path
 
 
-def test_it_is_the_folder_that_is_written() -> None:
-    """Both sides mean the same place."""
-
-
 def test_converted_models_are_listed_and_verified(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
