@@ -78,7 +78,7 @@ def judged(result: Equivalence, said: str) -> Check:
     final = result.output
     said += f"stages {stages}; {final.module} {final.relative:.1e} (allowed {result.tolerance:.0e})"
     if result.float32 is not None and math.isfinite(result.float32.relative):
-        said += f"; on a corner of it float32 is within {result.float32.relative:.1e} of float64"
+        said += f"; float32 is within {result.float32.relative:.1e} of float64"
     if result.passed:
         check = passed("forward", said)
     else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,10 +21,8 @@ from hornet_convert.errors import CheckFailedError, printable
 from hornet_convert.family.architecture import DEPTHS, Architecture
 from hornet_convert.family.layouts import Layout
 from hornet_convert.model import plain
-from hornet_convert.model.ahead import Ahead
 from hornet_convert.model.hornet import HorNet
 from hornet_convert.model.memory import is_out_of_memory, memory_errors
-from hornet_convert.model.single import SinglePrecision
 
 TOLERANCE = 1e-9
 
@@ -64,7 +63,7 @@ class Equivalence:
     """Outcome of the comparison, part by part in the order of the computation.
 
     `float32` is, if it was asked for, the deviation of the reference model's output in float32 from
-    its output in float64, on a corner of the image: what a user of the model will see.
+    its output in float64: what a user of the model will see.
     """
 
     deviations: tuple[Deviation, ...]
@@ -145,23 +144,31 @@ def compare_forward(
     generator = torch.Generator().manual_seed(seed)
     image = torch.randn(batch, 3, height, width, generator=generator)
     deviations: list[Deviation] = []
-    single = SinglePrecision(architecture, num_classes, image) if float32 else None
-    with torch.no_grad(), Ahead(plain.steps(source, layout, image)) as steps:
+    with (
+        torch.no_grad(),
+        _Ahead(plain.steps(source, layout, image)) as steps,
+        ThreadPoolExecutor(max_workers=1) as beside,  # fills the time one side waits for the other
+    ):
+        single = beside.submit(_run, target, architecture, num_classes, image) if float32 else None
 
         def compare(part: str, output: Tensor) -> None:
-            expected = _next(steps, part)
+            expected = steps.next(part)
             if expected is None or expected.name != part:
                 raise _different_parts(part, expected)
             deviations.append(_deviation(part, expected.output, output))
 
-        _run(target, architecture, num_classes, image.double(), compare, single)
-        rest = _next(steps, "the end")
+        exact = _run(target, architecture, num_classes, image.double(), compare)
+        rest = steps.next("the end")
         if rest is not None and not (num_classes is None and rest.name.startswith("head.")):
             raise _different_parts("nothing more", rest)
-    rounded = None
-    if single is not None:
-        rounded = _deviation(deviations[-1].module, single.exact, single.rounded)
-    return Equivalence(tuple(deviations), (height, width), seed, batch, rounded)
+        rounded = None if single is None else single.result()
+    return Equivalence(
+        deviations=tuple(deviations),
+        image_size=(height, width),
+        seed=seed,
+        batch=batch,
+        float32=None if rounded is None else _deviation(deviations[-1].module, exact, rounded),
+    )
 
 
 def _deviation(part: str, expected: Tensor, output: Tensor) -> Deviation:
@@ -176,12 +183,40 @@ def _deviation(part: str, expected: Tensor, output: Tensor) -> Deviation:
     return Deviation(part, difference, expected.abs().max().item())
 
 
-def _next(steps: Ahead[plain.Step], part: str) -> plain.Step | None:
-    """The source's next step; `part` is for the message."""
-    try:
-        return steps.next()
-    except _FAILURES as failure:
-        raise _cannot("the source", part, failure) from failure
+class _Ahead:
+    """Computes the next of the source's steps in a thread of its own, while this one goes on.
+
+    Each side has half of the processors: on few of them that is faster than all for each in turn,
+    and does not suffer when other processes use them too.
+    """
+
+    def __init__(self, steps: Iterator[plain.Step]) -> None:
+        self._steps = steps
+        self._threads = torch.get_num_threads()
+        self._pool = ThreadPoolExecutor(max_workers=1)
+
+    def __enter__(self) -> _Ahead:
+        torch.set_num_threads(max(1, self._threads // 2))
+        self._pending = self._pool.submit(self._advance)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._pool.shutdown()
+        torch.set_num_threads(self._threads)
+
+    def next(self, part: str) -> plain.Step | None:
+        """The step that was computed last, None after the end; `part` is for the message."""
+        try:
+            step = self._pending.result()
+        except _FAILURES as failure:
+            raise _cannot("the source", part, failure) from failure
+        if step is not None:
+            self._pending = self._pool.submit(self._advance)
+        return step
+
+    @torch.no_grad()
+    def _advance(self) -> plain.Step | None:
+        return next(self._steps, None)
 
 
 @torch.no_grad()
@@ -190,10 +225,9 @@ def _run(
     architecture: Architecture,
     num_classes: int | None,
     image: Tensor,
-    on_output: Callable[[str, Tensor], None],
-    single: SinglePrecision | None,
-) -> None:
-    """Run the reference model in the image's dtype, giving the output of every part.
+    on_output: Callable[[str, Tensor], None] = lambda part, output: None,
+) -> Tensor:
+    """The reference model's output, in the image's dtype.
 
     Its own `forward` runs; each part gets its weights before and gives them up after its turn.
     """
@@ -208,18 +242,15 @@ def _run(
     def load(part: str, module: nn.Module, args: object) -> None:
         nonlocal running
         running = part
-        given = {name: weights[f"{part}.{name}"] for name in module.state_dict()}
         state, start = {}, 0
-        for name, weight in given.items():
+        for name in module.state_dict():
+            weight = weights[f"{part}.{name}"]
             if weight.dtype != image.dtype:
                 space = buffer[start : start + weight.numel()]
-                state[name] = space.view(weight.shape).copy_(weight)
+                weight = space.view(weight.shape).copy_(weight)
                 start += weight.numel()
-            else:
-                state[name] = weight
+            state[name] = weight
         module.load_state_dict(state, assign=True)
-        if single is not None:
-            single.run(part, module, given)
 
     def release(part: str, module: nn.Module, args: object, output: Tensor) -> None:
         module.to_empty(device="meta")
@@ -229,9 +260,10 @@ def _run(
         module.register_forward_pre_hook(partial(load, part))
         module.register_forward_hook(partial(release, part))
     try:
-        forward(image)
+        result: Tensor = forward(image)
     except _FAILURES as failure:
         raise _cannot("the reference model", running, failure) from failure
+    return result
 
 
 def _parts(num_classes: int | None) -> Iterator[str]:

@@ -155,8 +155,8 @@ def _deviations(trace: Trace) -> str:
         said += "<p>In float32 its output is not a number.</p>"
     elif trace.float32 is not None:
         said += (
-            "<p>In float32, as the model is mostly used, its output for a corner of the image is "
-            f"within {trace.float32:.1e} of that in float64.</p>"
+            "<p>In float32, as the model is mostly used, its output is within "
+            f"{trace.float32:.1e} of that in float64.</p>"
         )
     table = ""
     first = trace.first_diverging

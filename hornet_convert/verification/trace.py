@@ -43,8 +43,8 @@ class Part:
 class Trace:
     """All parts in the order of the computation, and the deviation that is allowed.
 
-    `float32` is how far the reference model in float32 is from itself in float64 on a corner of the
-    image, relative to the largest output; None if that was not measured.
+    `float32` is how far the reference model in float32 is from itself in float64, relative to the
+    largest output; None if that was not measured.
     """
 
     parts: tuple[Part, ...]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from hornet_convert.checkpoint.reader import Checkpoint, open_checkpoint
@@ -67,16 +66,16 @@ def verify(
     """
     with open_checkpoint(path) as checkpoint:
         subject = examine(checkpoint, model=model, ema=ema)
-        compute = None
-        if forward and subject.identity.sound:
-            compute = prepared_forward(subject, checkpoint, subject.by_reference_name(), probe)
         # The pass over the bytes fills what time the computations leave the processors.
         with ThreadPoolExecutor(max_workers=1) as beside:
             passing = beside.submit(scan, checkpoint, subject.tensors, progress=reading(progress))
-            if compute is None:
-                computed = not_checked("forward", UNSOUND if forward else NO_FORWARD)
+            if not forward:
+                computed = not_checked("forward", NO_FORWARD)
+            elif not subject.identity.sound:
+                computed = not_checked("forward", UNSOUND)
             else:
-                computed = compute()
+                names = subject.by_reference_name()
+                computed = forward_equivalence(subject, checkpoint, names, probe)
             seen = passing.result()
         digest, rows = static_checks(subject, seen, references, require)
         rows += [computed, not_checked("readback", "nothing was written")]
@@ -105,24 +104,13 @@ def forward_equivalence(
 
     The only step that loads torch.
     """
-    return prepared_forward(subject, target, by_reference_name, probe)()
-
-
-def prepared_forward(
-    subject: Subject,
-    target: Checkpoint,
-    by_reference_name: Mapping[str, Tensor],
-    probe: Probe | None = None,
-) -> Callable[[], Check]:
-    """The comparison of `forward_equivalence`, torch loaded and ready to run."""
     from hornet_convert.model.check import forward_check
     from hornet_convert.model.weights import CheckpointWeights
 
     identity = subject.identity
     if identity.layout is None or identity.architecture is None:
-        return lambda: not_checked("forward", "the model is not recognised")
-    return partial(
-        forward_check,
+        return not_checked("forward", "the model is not recognised")
+    return forward_check(
         CheckpointWeights(subject.checkpoint, subject.tensors),
         identity.layout,
         CheckpointWeights(target, by_reference_name),
