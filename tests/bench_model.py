@@ -7,14 +7,10 @@ takes turns with what it replaces. Ratios are the medians of ratios within a tur
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,6 +20,7 @@ from torch import Tensor
 
 from hornet_convert import create_model, load_model
 from hornet_convert.family import zoo
+from tests.bench import Ratio, conclude
 from tests.naive import Naive
 
 MODELS = ("tiny", "base", "base-gf")
@@ -31,21 +28,6 @@ LARGE = "large-gf384"
 BATCH = 4
 SIDE = 2048
 CLOSE = 1e-4  # the two forwards have to be the same function
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One ratio and the limit it has to keep: at least, or at most."""
-
-    what: str
-    value: float
-    limit: float
-    at_least: bool
-
-    @property
-    def kept(self) -> bool:
-        """Whether the limit is kept."""
-        return self.value >= self.limit if self.at_least else self.value <= self.limit
 
 
 def take_turns(pieces: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
@@ -65,7 +47,7 @@ def ratio(above: list[float], below: list[float]) -> float:
     return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
-def forward(name: str, rounds: int) -> tuple[dict[str, list[float]], list[Claim]]:
+def forward(name: str, rounds: int) -> tuple[dict[str, list[float]], list[Ratio]]:
     """A model, its naive definition and a matrix product."""
     model = create_model(name, seed=0, layer_scale_init=0.5).eval()
     naive = Naive(model.architecture, model.state_dict())
@@ -84,8 +66,8 @@ def forward(name: str, rounds: int) -> tuple[dict[str, list[float]], list[Claim]
     ours, theirs, product = seconds.values()
     multiply_adds = BATCH * model.architecture.flops() / SIDE**3
     claims = [
-        Claim(f"speed, {name} / naive", ratio(theirs, ours), 1.08, True),
-        Claim(
+        Ratio(f"speed, {name} / naive", ratio(theirs, ours), 1.08, True),
+        Ratio(
             f"multiply-adds a second, {name} / matrix product",
             multiply_adds * ratio(product, ours),
             0.70,
@@ -95,7 +77,7 @@ def forward(name: str, rounds: int) -> tuple[dict[str, list[float]], list[Claim]
     return seconds, claims
 
 
-def loading(rounds: int) -> tuple[dict[str, list[float]], list[Claim]]:
+def loading(rounds: int) -> tuple[dict[str, list[float]], list[Ratio]]:
     """The largest model from safetensors, and the usual way to the same."""
     row = zoo.find(LARGE)
     with TemporaryDirectory() as folder:
@@ -122,10 +104,10 @@ def loading(rounds: int) -> tuple[dict[str, list[float]], list[Claim]]:
         )
     ours, read, theirs = seconds.values()
     return seconds, [
-        Claim(
+        Ratio(
             "wall, load_model / (random init + load_state_dict)", ratio(ours, theirs), 0.25, False
         ),
-        Claim("the same, every page touched", ratio(read, theirs), 0.25, False),
+        Ratio("the same, every page touched", ratio(read, theirs), 0.25, False),
     ]
 
 
@@ -137,7 +119,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, default=Path("bench-model.json"))
     arguments = parser.parse_args()
     seconds: dict[str, list[float]] = {}
-    claims: list[Claim] = []
+    claims: list[Ratio] = []
     for found, made in (
         *(forward(name, arguments.rounds) for name in arguments.names),
         loading(max(3, arguments.rounds // 3)),
@@ -146,20 +128,12 @@ def main() -> int:
         claims += made
     for name, each in seconds.items():
         print(f"{statistics.median(each):8.3f} s  {name}")
-    for claim in claims:
-        kept = "ok" if claim.kept else "NOT KEPT"
-        bound = "at least" if claim.at_least else "at most"
-        print(f"{claim.value:8.3f} ({bound} {claim.limit:.3f}) {kept}  {claim.what}")
-    document = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} processors",
-        "python": platform.python_version(),
+    facts = {
         "torch": f"{torch.__version__}, {torch.get_num_threads()} threads",
         "rounds": arguments.rounds,
         "seconds": seconds,
-        "ratios": [asdict(claim) | {"kept": claim.kept} for claim in claims],
     }
-    arguments.json.write_text(json.dumps(document, indent=2) + "\n")
-    return 0 if all(claim.kept for claim in claims) else 1
+    return conclude(claims, facts, arguments.json)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
-from tests.bench import PYTHON, TOOL, Ratio, Run, build, take_turns
+from tests.bench import PYTHON, TOOL, Ratio, Run, build, conclude, shown, take_turns
 
 HASH = "import hashlib, sys; print(hashlib.file_digest(open(sys.argv[1], 'rb'), 'sha256'))"
 
@@ -43,22 +39,10 @@ def main() -> int:
         Ratio("wall, verify --no-forward / sha256sum", static.wall / coreutils.wall, 1.3),
         Ratio("peak of verify / size of the file", full.peak / size, 2.5),
     ]
-    for run in runs:
-        print(f"{run.wall:8.3f} s {run.peak:8.0f} MiB  {run.name}")
+    facts = {"rounds": arguments.rounds, "runs": shown(runs)}
     beside = static.wall / hashlib_.wall
     print(f"{beside:8.3f} (no limit)  wall, verify --no-forward / hashlib")
-    for claim in claims:
-        kept = "ok" if claim.kept else "NOT KEPT"
-        print(f"{claim.value:8.3f} (limit {claim.limit:.3f}) {kept}  {claim.what}")
-    document = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} processors",
-        "python": platform.python_version(),
-        "rounds": arguments.rounds,
-        "runs": [asdict(run) | {"wall": run.wall, "peak": run.peak} for run in runs],
-        "ratios": [asdict(claim) | {"kept": claim.kept} for claim in claims],
-    }
-    arguments.json.write_text(json.dumps(document, indent=2) + "\n")
-    return 0 if all(claim.kept for claim in claims) else 1
+    return conclude(claims, facts, arguments.json)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from hornet_convert.download.edges import Event
     from hornet_convert.verification.subject import Progress
 
-LOGGED = ("waiting", "retrying", "done")
-
 
 class Bars:
     """One bar per piece of work; safe to call from several threads. Silent off a terminal."""

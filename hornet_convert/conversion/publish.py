@@ -96,11 +96,16 @@ def temporary(folder: Path) -> Iterator[Temporary]:
 def publish_bytes(data: bytes, final: Path) -> None:
     """Write a small file whole, or not at all."""
     with temporary(final.parent) as file, disk_errors(final, "writing"):
-        view = memoryview(data)
-        while view:
-            view = view[os.write(file.fd, view) :]
+        write_all(file.fd, memoryview(data), 0)
         os.fsync(file.fd)
         file.publish(final)
+
+
+def write_all(descriptor: int, data: memoryview, offset: int) -> None:
+    """Write all of `data` at `offset`."""
+    done = 0
+    while done < len(data):
+        done += os.pwrite(descriptor, data[done:], offset + done)
 
 
 def refuse_special(final: Path) -> None:

@@ -19,7 +19,7 @@ from hornet_convert.conversion.pickle_writer import Wrapper
 from hornet_convert.conversion.plan import Plan
 from hornet_convert.conversion.produce import produce
 from hornet_convert.conversion.pth_writer import PthFile
-from hornet_convert.conversion.publish import Temporary, disk_errors
+from hornet_convert.conversion.publish import Temporary, disk_errors, write_all
 from hornet_convert.conversion.result_name import Format
 from hornet_convert.conversion.safetensors_header import SafetensorsFile
 from hornet_convert.family.layouts import translate
@@ -105,13 +105,6 @@ def result_fingerprint(plan: Plan, digests: Mapping[str, str]) -> str:
         {name: plan.parts[key] for name, key in official.items()},
         {name: digests[key] for name, key in official.items()},
     )
-
-
-def write_all(descriptor: int, data: memoryview, offset: int) -> None:
-    """Write all of `data` at `offset`."""
-    done = 0
-    while done < len(data):
-        done += os.pwrite(descriptor, data[done:], offset + done)
 
 
 class _Writer:

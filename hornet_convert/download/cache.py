@@ -18,9 +18,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import get_args
 
+from hornet_convert.conversion.publish import sync_folder
 from hornet_convert.download import converted
 from hornet_convert.download.digests import sha256_of
-from hornet_convert.download.disk import TEMPORARY, disk_errors, read_json, sync_folder, write_json
+from hornet_convert.download.disk import TEMPORARY, disk_errors, read_json, write_json
 from hornet_convert.download.index import is_plain_name
 from hornet_convert.download.partfile import PartFile
 from hornet_convert.download.sources import Source, SourceName, home_expanded

@@ -169,6 +169,17 @@ def find(name: str) -> Published:
     )
 
 
+def architecture_of(name: str) -> Architecture:
+    """The architecture a name means: one of the nine in any spelling, or `w8-gf` and the like.
+
+    Raises UnknownModelError.
+    """
+    try:
+        return Architecture.from_name(name)
+    except ValueError:
+        return find(name).architecture
+
+
 def with_hash(digits: str) -> tuple[Published, bool] | None:
     """The row whose current (True) or superseded (False) publication a SHA-256 belongs to."""
     for model in MODELS:

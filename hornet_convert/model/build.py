@@ -48,7 +48,7 @@ def fresh_model(
     """
     build = partial(
         HorNet,
-        _architecture(name),
+        zoo.architecture_of(name),
         num_classes,
         drop_path=drop_path,
         layer_scale_init=layer_scale_init,
@@ -110,10 +110,3 @@ def default_dtype() -> DType:
 
 def _described(shape: tuple[int, ...] | None) -> str:
     return "no such tensor" if shape is None else f"shape {shape}"
-
-
-def _architecture(name: str) -> Architecture:
-    try:
-        return Architecture.from_name(name)
-    except ValueError:
-        return zoo.find(name).architecture

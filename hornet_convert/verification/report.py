@@ -6,7 +6,7 @@ A check is passed, failed, or not checked with the reason; a failed one is a val
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from hornet_convert.errors import (
@@ -136,10 +136,6 @@ class Report:
         if self.error is not None:
             return self.error.exit_code
         return EXIT_CHECK_FAILED if self.status == "fail" else EXIT_OK
-
-    def with_error(self, error: HornetConvertError) -> Report:
-        """The same report, ended by an error."""
-        return replace(self, error=error)
 
     def to_json(self) -> dict[str, Any]:
         """The documented JSON object; absent things are null."""

@@ -10,7 +10,6 @@ from hornet_convert.checkpoint.reader import Checkpoint
 from hornet_convert.checkpoint.state_dict import StateDict, select_state_dict
 from hornet_convert.checkpoint.tensors import Tensor
 from hornet_convert.family import zoo
-from hornet_convert.family.architecture import Architecture
 from hornet_convert.family.layouts import remap
 from hornet_convert.numbers.elements import numbers
 from hornet_convert.verification import checks
@@ -72,18 +71,10 @@ def examine(checkpoint: Checkpoint, *, model: str | None = None, ema: bool = Fal
 
     `model` is what the user says it is, in any spelling `zoo.find` or `Architecture` knows.
     """
-    asked = None if model is None else resolve(model)
+    asked = None if model is None else zoo.architecture_of(model)
     state = select_state_dict(checkpoint.root, ema=ema)
     identity = identify(state.tensors, asked)
     return Subject(checkpoint, state, identity, None if asked is None else asked.name)
-
-
-def resolve(name: str) -> Architecture:
-    """The architecture a name means: one of the nine in any spelling, or `w8-gf` and the like."""
-    try:
-        return Architecture.from_name(name)
-    except ValueError:
-        return zoo.find(name).architecture
 
 
 def reading(progress: Progress | None, what: str = "reading") -> Callable[[int, int], None] | None:
