@@ -7,10 +7,11 @@ All of them load torch when they are first used; importing the package does not.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # `typing` takes a while, and the program catches signals only after this
 if TYPE_CHECKING:
-    from hornet_convert.api import create_model
+    from typing import Any
+
+    from hornet_convert.api.models import create_model
     from hornet_convert.model.layers import gnConv
     from hornet_convert.model.load import load_model, load_state_dict
 
@@ -19,7 +20,7 @@ __all__ = ["create_model", "gnConv", "load_model", "load_state_dict"]
 
 def __getattr__(name: str) -> Any:
     if name == "create_model":
-        from hornet_convert.api import create_model
+        from hornet_convert.api.models import create_model
 
         return create_model
     if name == "gnConv":

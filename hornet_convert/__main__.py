@@ -1,5 +1,66 @@
-"""`python -m hornet_convert`."""
+"""Where the program starts, as `hornet-convert` and as `python -m hornet_convert`.
 
-from hornet_convert.cli import main
+Signals are caught before anything slow is imported.
+"""
 
-main()
+from __future__ import annotations
+
+import os
+import sys
+
+from hornet_convert import interrupts
+
+
+def main() -> None:
+    """Run the command line and exit with the documented code, never with a traceback."""
+    _prepare_streams()
+    signals = interrupts.catch()
+    arguments = sys.argv[1:]
+    interrupts.last_words.append(_last_words(arguments))
+    interrupts.watch(signals)
+    from hornet_convert.cli import run
+
+    interrupts.end(run(arguments))
+
+
+def _prepare_streams() -> None:
+    """Make the standard streams safe to have and to write to.
+
+    A closed descriptor 0 to 2 would be given to the next file, and what a library prints would land
+    in that. Characters that the encoding of a stream lacks are escaped.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free one: this one
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", errors="backslashreplace"))  # noqa: PTH123, SIM115
+        else:
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _last_words(arguments: list[str]) -> tuple[int, bytes]:
+    """What is said if a signal comes, and to whom; nothing can be imported any more then."""
+    from hornet_convert.errors import InterruptedByUserError, wants_document
+
+    command = arguments[0] if arguments else ""
+    downloads = command in ("fetch", "validate") or (
+        command in ("predict", "eval") and any(word.startswith("--model") for word in arguments)
+    )
+    hint = "Run the same command again to go on with the downloads." if downloads else None
+    error = InterruptedByUserError("interrupted", hint=hint)
+    if not wants_document(arguments):
+        said = f"Error: {error.message}\n" + (f"Hint: {hint}\n" if hint else "")
+        return 2, said.encode()
+    import json
+
+    from hornet_convert.report.report import Report
+
+    return 1, (json.dumps(Report(error=error).to_json(), indent=2) + "\n").encode()
+
+
+if __name__ == "__main__":
+    main()

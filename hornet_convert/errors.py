@@ -1,12 +1,15 @@
 """Every way in which hornet-convert cannot run, with the exit code of each.
 
-A check that fails is a value (see `report.py`), not an exception: an exception here always means
+A check that fails is a value (see `report/`), not an exception: an exception here always means
 "could not be done". Each carries the facts in fields, and builds its message from them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
+
+from hornet_convert.text import printable
 
 EXIT_OK = 0
 EXIT_CHECK_FAILED = 1
@@ -14,31 +17,16 @@ EXIT_USAGE = 2
 EXIT_UNREACHABLE = 3
 EXIT_REFUSED = 4
 EXIT_DISK = 5
+EXIT_UNABLE = 6
 EXIT_INTERRUPTED = 130
-
-
-def printable(text: str, limit: int = 200) -> str:
-    """Text from a file or a server, safe to show: control characters escaped, cut short."""
-    shown = "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode()
-        for c in text[: limit + 1]
-    )
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
 class HornetConvertError(Exception):
     """Root of every exception this package raises on purpose.
 
-    Parameters
-    ----------
-    what
-        One sentence: what went wrong.
-    where
-        File, URL, key or position it went wrong at.
-    expected, found
-        What should have been there, and what was.
-    hint
-        What to do next, as an instruction.
+    `what` is one sentence on what went wrong, `where` the file, URL, key or position of it,
+    `expected` and `found` what should have been there and what was, `hint` what to do next, as an
+    instruction.
     """
 
     code: ClassVar[str] = "error"
@@ -63,15 +51,9 @@ class HornetConvertError(Exception):
     @property
     def message(self) -> str:
         """What, where, expected and found in one line, control characters escaped."""
-        parts = [self.what]
-        for label, value in (
-            ("where", self.where),
-            ("expected", self.expected),
-            ("found", self.found),
-        ):
-            if value is not None:
-                parts.append(f"{label}: {value}")
-        return printable("; ".join(parts), limit=4000)
+        facts = {"where": self.where, "expected": self.expected, "found": self.found}
+        told = [f"{label}: {value}" for label, value in facts.items() if value is not None]
+        return printable("; ".join([self.what.removesuffix("."), *told]), limit=4000)
 
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}. {self.hint}"
@@ -101,7 +83,6 @@ class CheckFailedError(HornetConvertError):
     """A caller asked for a result that needs every check to pass, and one failed."""
 
     code = "check-failed"
-    exit_code = EXIT_CHECK_FAILED
 
 
 class FileRefusedError(HornetConvertError):
@@ -115,6 +96,18 @@ class NotACheckpointError(FileRefusedError):
     """The file is something else altogether: a web page, an empty file, an image."""
 
     code = "not-a-checkpoint"
+
+
+class UnsafeError(FileRefusedError):
+    """A safe file was required, and a plain load of this one would run foreign code."""
+
+    code = "unsafe"
+
+
+class AmbiguousError(FileRefusedError):
+    """The file holds several sets of weights, and nothing says which is meant."""
+
+    code = "ambiguous"
 
 
 class MalformedError(FileRefusedError):
@@ -143,8 +136,41 @@ class InterruptedByUserError(HornetConvertError):
     exit_code = EXIT_INTERRUPTED
 
 
+class OutOfMemoryError(HornetConvertError):
+    """The memory of this machine does not suffice: nothing was decided about the file."""
+
+    code = "out-of-memory"
+    exit_code = EXIT_UNABLE
+
+
 class InternalError(HornetConvertError):
     """A mistake of this package: nothing was decided about the file."""
 
     code = "internal"
-    exit_code = EXIT_REFUSED
+    exit_code = EXIT_UNABLE
+
+
+def as_ours(error: BaseException) -> HornetConvertError:
+    """Any exception as one with a message, a hint and an exit code."""
+    if isinstance(error, HornetConvertError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return InterruptedByUserError("interrupted")
+    if isinstance(error, MemoryError):
+        return OutOfMemoryError(
+            "not enough memory",
+            hint="Close other programs. The forward check needs most: --no-forward leaves it out.",
+        )
+    if isinstance(error, OSError):
+        where = None if error.filename is None else str(error.filename)
+        return DiskError(error.strerror or str(error), where=where, hint="Check the path.")
+    return InternalError(
+        f"an error in hornet-convert itself: {type(error).__name__}: {error}",
+        hint="Please report it, with the output of the same command with the environment variable "
+        "HORNET_CONVERT_TRACEBACK set.",
+    )
+
+
+def wants_document(arguments: Sequence[str]) -> bool:
+    """Whether a command line asks for errors, too, as one JSON document on stdout."""
+    return "--json" in arguments and arguments[0] != "validate"  # which takes a file for it

@@ -1,0 +1,1 @@
+"""Files on a disk: exact reads, whole writes, errors that say what to do."""
