@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -14,14 +15,15 @@ from hornet_convert.checkpoint.reader import Checkpoint
 from hornet_convert.checkpoint.state_dict import StateDict, select_state_dict
 from hornet_convert.checkpoint.tensors import Tensor
 from hornet_convert.checkpoint.tree import Leaf, tensors_in
+from hornet_convert.checks.identity import identify
 from hornet_convert.errors import FileRefusedError
 from hornet_convert.family import layouts
-from hornet_convert.verification.identity import identify
 
 # A block of any network: names up to the first run of numbers, `layer1.0`, `encoder.layers.3`.
 _NUMBERED = re.compile(r"[^.]+(?:\.[^.]+)*?(?:\.\d+)+(?=\.)")
 # Tensors listed one by one: a small file can hold very many names of one tensor.
 MAX_LISTED = 20_000
+MAX_METADATA = 1_000  # texts of the metadata listed
 # Blocks of a HorNet in the reference layout.
 _HORNET = re.compile(r"stages\.\d+\.(?:blocks\.\d+|downsample)|stem|head")
 
@@ -60,30 +62,14 @@ class Name:
 class Inspection:
     """What is in a file. Texts from the file are as they stand in it: escape before showing.
 
-    Parameters
-    ----------
-    path, container, size
-        The file, its form and its bytes.
-    wrapper, prefix
-        Keys that lead to the weights, and what was taken off each name.
-    is_ema, ema_wrapper
-        Whether these are averaged weights, and where such lie, None if nowhere.
-    layout, model, num_classes
-        Which HorNet it is; None as far as it is none. `complete` if keys and shapes are exactly
-        the model's.
-    problem
-        Why the file has no state dict that can be read; `blocks` then hold every tensor in it by
-        its path.
-    blocks, unlisted
-        The first 20,000 tensors by block, and how many more there are.
-    parameters, nbytes, dtypes
-        Of all tensors, listed or not: elements and bytes; tensors by element type.
-    beside
-        One printable line for each thing beside the weights.
-    names, dangerous
-        Names the file asks to import; whether a plain `pickle.load` of it would be dangerous.
-    metadata
-        Texts in a safetensors header.
+    `wrapper` to `raw_wrapper` are those of `StateDict`, `layout` to `num_classes` those of
+    `Identity`; `complete` if keys and shapes are exactly the model's. `problem` is why the file has
+    no state dict that can be read; `blocks` then hold every tensor in it by its path. They list the
+    first 20,000 tensors, `unlisted` counts the rest; `parameters` (elements), `nbytes` and `dtypes`
+    (tensors by element type) are of all. `beside` has one printable line for each thing beside the
+    weights; `names` are those the file asks to import, `dangerous` if a plain `pickle.load` would
+    be; `metadata` holds the first 1,000 texts of a safetensors header, `unlisted_metadata` counts
+    the rest.
     """
 
     path: str
@@ -93,6 +79,7 @@ class Inspection:
     prefix: str
     is_ema: bool
     ema_wrapper: tuple[str, ...] | None
+    raw_wrapper: tuple[str, ...] | None
     layout: str | None
     model: str | None
     num_classes: int | None
@@ -107,43 +94,41 @@ class Inspection:
     names: tuple[Name, ...]
     dangerous: bool
     metadata: dict[str, str]
+    unlisted_metadata: int
 
     def as_json(self) -> dict[str, Any]:
         """The same as plain dicts, lists and scalars."""
         return asdict(self)
 
 
-def inspect_checkpoint(checkpoint: Checkpoint, ema: bool = False) -> Inspection:
-    """Report on an open checkpoint; with `ema`, on its averaged weights.
+def inspect_checkpoint(
+    checkpoint: Checkpoint, *, key: str | None = None, ema: bool = False
+) -> Inspection:
+    """Report on an open checkpoint; `key` and `ema` choose its weights, see `select_state_dict`.
 
-    Raises UsageError if `ema` is asked for and there are none. Whatever else is wrong with the
+    Raises UsageError if there is nothing where they say. Whatever else is wrong with the
     weights is in the report's `problem`.
     """
-    reasons = dict(danger(checkpoint.globals_used))
-    names = tuple(
-        Name(name, use, reasons.get(name)) for name, use in checkpoint.globals_used.items()
-    )
     problem = None
+    leaves: Iterable[tuple[str, Leaf]]
     try:
-        found = select_state_dict(checkpoint.root, ema)
-        leaves: Iterable[tuple[str, Leaf]] = found.tensors.items()
+        found = select_state_dict(checkpoint.root, key=key, ema=ema)
+        leaves = found.tensors.items()
     except FileRefusedError as error:
-        problem = error.message
-        found = StateDict({}, (), "", False, None, ())
+        problem, found = error.message, StateDict({})
         leaves = tensors_in(checkpoint.root)
     identity = identify(found.tensors)
-    leaves = iter(leaves)
-    blocks = _blocks(islice(leaves, MAX_LISTED), identity.layout)
-    parameters = sum(block.parameters for block in blocks)
-    nbytes = sum(block.nbytes for block in blocks)
-    dtypes = Counter(row.dtype for block in blocks for row in block.tensors)
-    unlisted = 0
-    for _, leaf in leaves:
-        unlisted += 1
-        if isinstance(leaf, Tensor):
-            parameters += leaf.numel
-            nbytes += leaf.nbytes
-        dtypes[_dtype(leaf)] += 1
+    blocks = dict[str, list[TensorRow]]()
+    dtypes = Counter[str]()
+    parameters = nbytes = 0
+    for number, (name, leaf) in enumerate(leaves):
+        row = _row(name, leaf)
+        parameters += _elements(row)
+        nbytes += row.nbytes or 0
+        dtypes[row.dtype] += 1
+        if number < MAX_LISTED:
+            blocks.setdefault(_block(name, identity.layout), []).append(row)
+    reasons = dict(danger(checkpoint.globals_used))
     return Inspection(
         path=str(checkpoint.path),
         container=checkpoint.container,
@@ -152,45 +137,36 @@ def inspect_checkpoint(checkpoint: Checkpoint, ema: bool = False) -> Inspection:
         prefix=found.prefix,
         is_ema=found.is_ema,
         ema_wrapper=found.ema_wrapper,
+        raw_wrapper=found.raw_wrapper,
         layout=identity.layout,
         model=identity.name,
         num_classes=identity.num_classes,
         complete=identity.sound,
         problem=problem,
-        blocks=blocks,
-        unlisted=unlisted,
+        blocks=tuple(
+            Block(name, tuple(rows), sum(map(_elements, rows)), sum(r.nbytes or 0 for r in rows))
+            for name, rows in blocks.items()
+        ),
+        unlisted=max(dtypes.total() - MAX_LISTED, 0),
         parameters=parameters,
         nbytes=nbytes,
         dtypes=dict(dtypes),
         beside=found.dropped,
-        names=names,
+        names=tuple(Name(n, use, reasons.get(n)) for n, use in checkpoint.globals_used.items()),
         dangerous=bool(reasons),
-        metadata=dict(checkpoint.metadata),
-    )
-
-
-def _blocks(leaves: Iterable[tuple[str, Leaf]], layout: layouts.Layout | None) -> tuple[Block, ...]:
-    rows: dict[str, list[TensorRow]] = {}
-    parameters: dict[str, int] = {}
-    for name, leaf in leaves:
-        block = _block(name, layout)
-        rows.setdefault(block, []).append(_row(name, leaf))
-        numel = leaf.numel if isinstance(leaf, Tensor) else 0
-        parameters[block] = parameters.get(block, 0) + numel
-    return tuple(
-        Block(block, tuple(group), parameters[block], sum(row.nbytes or 0 for row in group))
-        for block, group in rows.items()
+        metadata=dict(islice(checkpoint.metadata.items(), MAX_METADATA)),
+        unlisted_metadata=max(len(checkpoint.metadata) - MAX_METADATA, 0),
     )
 
 
 def _row(name: str, leaf: Leaf) -> TensorRow:
     if not isinstance(leaf, Tensor):
-        return TensorRow(name, _dtype(leaf), None, None, False)
-    return TensorRow(name, _dtype(leaf), leaf.shape, leaf.nbytes, leaf.span is not None)
+        return TensorRow(name, leaf.kind, None, None, False)
+    return TensorRow(name, leaf.dtype.torch, leaf.shape, leaf.nbytes, leaf.span is not None)
 
 
-def _dtype(leaf: Leaf) -> str:
-    return leaf.dtype.torch if isinstance(leaf, Tensor) else leaf.kind
+def _elements(row: TensorRow) -> int:
+    return 0 if row.shape is None else math.prod(row.shape)
 
 
 def _block(name: str, layout: layouts.Layout | None) -> str:

@@ -7,6 +7,7 @@ everything else is unknown, which for code from a stranger is not a comfort.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Final
 
@@ -15,8 +16,8 @@ from hornet_convert.checkpoint.torch_names import (
     REFUSED_CALLS,
     STORAGE_MODULES,
     STORAGE_TYPES,
-    TENSOR_CALLS,
 )
+from hornet_convert.checkpoint.torch_objects import CALLS
 
 # Spellings of Python 2, and of numpy before and after its 2.0.
 _RENAMED: Final = {
@@ -32,6 +33,7 @@ _RENAMED: Final = {
 _HARMLESS_BY_MODULE: Final = {
     "_codecs": "encode",
     "argparse": "Namespace",
+    "addict.addict": "Dict",
     "builtins": "bool bytearray bytes complex dict float frozenset int list object range set slice"
     " str tuple",
     "collections": "Counter OrderedDict defaultdict deque",
@@ -39,7 +41,10 @@ _HARMLESS_BY_MODULE: Final = {
     "datetime": "date datetime time timedelta timezone",
     "decimal": "Decimal",
     "fractions": "Fraction",
-    "uuid": "UUID",
+    "mmcv.utils.config": "ConfigDict",
+    "mmengine.config.config": "ConfigDict",
+    "mmengine.logging.history_buffer": "HistoryBuffer HistoryBuffer.min HistoryBuffer.max"
+    " HistoryBuffer.current HistoryBuffer.mean",
     "pathlib": "Path PosixPath PurePath PurePosixPath PureWindowsPath WindowsPath",
     "numpy": "dtype ndarray bool bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16"
     " float32 float64 complex64 complex128",
@@ -55,100 +60,54 @@ _HARMLESS_BY_MODULE: Final = {
     "torch._tensor": "Tensor",
     "torch.serialization": "_get_layout",
     "torch.storage": "TypedStorage _TypedStorage",
+    "torch.torch_version": "TorchVersion",
+    "types": "SimpleNamespace",
+    "uuid": "UUID",
 }
 _HARMLESS: Final = frozenset(
     f"{module}.{name}" for module, names in _HARMLESS_BY_MODULE.items() for name in names.split()
 )
 
-# Name, or a module and everything in it (ending in a dot) -> what it can be made to do.
-_DANGEROUS: Final = {
-    "os.": "runs commands and changes files",
-    "posix.": "runs commands and changes files",
-    "nt.": "runs commands and changes files",
-    "subprocess.": "runs commands",
-    "pty.": "runs commands",
-    "popen2.": "runs commands",
-    "multiprocessing.": "starts processes",
-    "shutil.": "changes files",
-    "tempfile.": "changes files",
-    "pathlib.": "changes files",
-    "glob.": "looks through files",
-    "zipfile.": "changes files",
-    "tarfile.": "changes files",
-    "io.": "opens files",
-    "_io.": "opens files",
-    "codecs.": "opens files and runs code",
-    "socket.": "opens network connections",
-    "ssl.": "opens network connections",
-    "http.": "opens network connections",
-    "urllib.": "opens network connections",
-    "requests.": "opens network connections",
-    "ftplib.": "opens network connections",
-    "smtplib.": "opens network connections",
-    "asyncio.": "starts processes and opens network connections",
-    "webbrowser.": "starts programs",
-    "sys.": "reaches into the running program",
-    "gc.": "reaches into the running program",
-    "inspect.": "reaches into the running program",
-    "ctypes.": "runs machine code",
-    "_ctypes.": "runs machine code",
-    "cffi.": "runs machine code",
-    "marshal.": "builds code",
-    "types.": "builds code",
-    "code.": "runs code",
-    "codeop.": "builds code",
-    "runpy.": "runs code",
-    "timeit.": "runs code",
-    "trace.": "runs code",
-    "cProfile.": "runs code",
-    "profile.": "runs code",
-    "pdb.": "runs code",
-    "bdb.": "runs code",
-    "doctest.": "runs code",
-    "unittest.": "runs code",
-    "pip.": "installs and runs code",
-    "ensurepip.": "installs and runs code",
-    "venv.": "installs and runs code",
-    "importlib.": "imports anything",
-    "imp.": "imports anything",
-    "pkgutil.": "imports anything",
-    "pydoc.": "imports anything and starts programs",
-    "pickle.": "unpickles and thereby runs anything",
-    "_pickle.": "unpickles and thereby runs anything",
-    "dill.": "unpickles and thereby runs anything",
-    "cloudpickle.": "builds and runs code",
-    "joblib.": "unpickles and thereby runs anything",
-    "shelve.": "unpickles and thereby runs anything",
-    "yaml.": "builds anything",
-    "functools.": "calls what it is given",
-    "itertools.": "calls what it is given",
-    "operator.": "calls what it is given",
-    "_operator.": "calls what it is given",
-    "threading.": "calls what it is given",
-    "concurrent.": "calls what it is given",
-    "signal.": "calls what it is given",
-    "atexit.": "calls what it is given",
-    "builtins.": "runs code or reaches any attribute",
-    "copyreg.extension.": "stands for a name that only the program that wrote the file knows",
-    "numpy.load": "unpickles and thereby runs anything",
-    "numpy.f2py.": "runs code",
-    "numpy.testing.": "runs code",
-    "numpy.distutils.": "runs commands",
-    "numpy.lib.npyio.": "opens files and unpickles",
-    "torch.load": "unpickles and thereby runs anything",
-    "torch.serialization.load": "unpickles and thereby runs anything",
-    "torch.storage._load_from_bytes": "unpickles and thereby runs anything",
-    "torch.hub.": "downloads and runs code",
-    "torch.jit.": "runs code",
-    "torch.package.": "runs code",
-    "torch.utils.cpp_extension.": "compiles and runs code",
-    "torch.utils.collect_env.": "runs commands",
-    "torch._inductor.": "compiles and runs code",
-    "torch._dynamo.": "compiles and runs code",
-    "torch.fx.": "builds and runs code",
-    "torch.distributed.": "starts processes and opens network connections",
-    "torch.multiprocessing.": "starts processes",
+# What they can be made to do -> modules with everything in them, or single names.
+_DANGEROUS_BY_REASON: Final = {
+    "runs commands and changes files": "os. posix. nt.",
+    "runs commands": "subprocess. pty. popen2. numpy.distutils. torch.utils.collect_env.",
+    "starts processes": "multiprocessing. torch.multiprocessing.",
+    "starts processes and opens network connections": "asyncio. torch.distributed.",
+    "starts programs": "webbrowser.",
+    "opens network connections": "socket. ssl. http. urllib. requests. ftplib. smtplib.",
+    "downloads and runs code": "torch.hub.",
+    "changes files": "shutil. tempfile. pathlib. zipfile. tarfile.",
+    "looks through files": "glob.",
+    "opens files": "io. _io.",
+    "opens files and runs code": "codecs.",
+    "opens files and unpickles": "numpy.lib.npyio.",
+    "reaches into the running program": "sys. gc. inspect.",
+    "runs machine code": "ctypes. _ctypes. cffi.",
+    "builds code": "marshal. types. codeop.",
+    "builds and runs code": "cloudpickle. torch.fx.",
+    "compiles and runs code": "torch.utils.cpp_extension. torch._inductor. torch._dynamo.",
+    "runs code": "code. runpy. timeit. trace. cProfile. profile. pdb. bdb. doctest. unittest."
+    " numpy.f2py. numpy.testing. torch.jit. torch.package.",
+    "runs code or reaches any attribute": "builtins.",
+    "installs and runs code": "pip. ensurepip. venv.",
+    "imports anything": "importlib. imp. pkgutil.",
+    "imports anything and starts programs": "pydoc.",
+    "unpickles and thereby runs anything": "pickle. _pickle. dill. joblib. shelve. numpy.load"
+    " torch.load torch.serialization.load torch.storage._load_from_bytes",
+    "builds anything": "yaml.",
+    "calls what it is given": "functools. itertools. operator. _operator. threading. concurrent."
+    " signal. atexit.",
+    "stands for a name that only the program that wrote the file knows": "copyreg.extension.",
 }
+_DANGEROUS: Final = {
+    name: reason for reason, names in _DANGEROUS_BY_REASON.items() for name in names.split()
+}
+
+# How pickles before protocol 4 name a method of a class, getattr(class, name), is read as a name of
+# its own. Otherwise unused, getattr does nothing, unless something harmless calls what it is given.
+_GETATTR: Final = "builtins.getattr"
+_CALLER: Final = "torch._tensor._rebuild_from_type_v2"
 
 _HOW: Final = {
     "called": "would be called",
@@ -166,10 +125,12 @@ def danger(globals_used: Mapping[str, str]) -> list[tuple[str, str]]:
     found = []
     for name, how in globals_used.items():
         plain = _plain(name)
-        if plain not in _HARMLESS and not _belongs_to_torch(plain):
-            known = _known(plain)
-            reason = known or f"code of {plain.partition('.')[0]!r} that nothing is known about"
-            found.append((name, f"{_HOW[how]}: {reason}"))
+        if plain in _HARMLESS or plain in CALLS or plain in REFUSED_CALLS or _is_type(plain):
+            continue
+        if plain == _GETATTR and how == "named" and _CALLER not in globals_used:
+            continue
+        reason = _known(plain) or f"code of {plain.partition('.')[0]!r} that nothing is known about"
+        found.append((name, f"{_HOW[how]}: {reason}"))
     return found
 
 
@@ -180,24 +141,17 @@ def _plain(name: str) -> str:
     return name
 
 
-def _belongs_to_torch(name: str) -> bool:
-    """One of the names a checkpoint cannot do without: rebuilding, storages, element types."""
+def _is_type(name: str) -> bool:
+    """A storage or an element type of torch, or another plain value in it."""
     module, _, last = name.rpartition(".")
-    if module in STORAGE_MODULES and last in STORAGE_TYPES:
-        return True
-    if module == "torch" and last in ATTRIBUTE_NAMES:
-        return True
-    return name in TENSOR_CALLS or name in REFUSED_CALLS
+    in_torch = module == "torch" and last in ATTRIBUTE_NAMES
+    return in_torch or (module in STORAGE_MODULES and last in STORAGE_TYPES)
 
 
 def _known(name: str) -> str | None:
     """Why a name is known to be dangerous: it, or the longest module it stands in."""
-    if name in _DANGEROUS:
-        return _DANGEROUS[name]
     parts = name.split(".")
-    for end in range(len(parts) - 1, 0, -1):
-        reason = _DANGEROUS.get(".".join(parts[:end]) + ".")
-        if reason is not None:
-            return reason
-    # A dotted path through an innocent module: torch.serialization.os.system.
-    return next((_DANGEROUS[f"{part}."] for part in parts[1:-1] if f"{part}." in _DANGEROUS), None)
+    modules = (".".join(parts[:end]) + "." for end in range(len(parts) - 1, 0, -1))
+    # Last, a dotted path through an innocent module: torch.serialization.os.system.
+    ways = itertools.chain([name], modules, (f"{part}." for part in parts[1:-1]))
+    return next((_DANGEROUS[way] for way in ways if way in _DANGEROUS), None)

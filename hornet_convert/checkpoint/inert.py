@@ -8,9 +8,13 @@ themselves or share parts: whoever walks a tree of them keeps a list of what was
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeAlias
 
 from hornet_convert.checkpoint.tensors import Tensor
-from hornet_convert.errors import printable
+from hornet_convert.text import printable
+
+Contents: TypeAlias = tuple[object, dict[str, str], dict[str, str]]
+"""What every container yields: its tree, the names it uses, its own text metadata."""
 
 
 class Global:
@@ -31,24 +35,14 @@ class Global:
 class Call:
     """What would come out of calling or building something foreign. Nothing was called.
 
-    Parameters
-    ----------
-    function
-        What the file asks to call: a Global, or the outcome of another Call.
-    args
-        Its arguments; `kwargs` a Dict of named ones, or None.
-    how
-        "called" (REDUCE), or "built" (NEWOBJ, OBJ, INST): an instance of a class.
+    `function` is a Global or the outcome of another Call, `kwargs` a Dict of named arguments or
+    None, `how` "called" (REDUCE) or "built" (NEWOBJ, OBJ, INST): an instance of a class.
     """
 
     __slots__ = ("args", "elements", "function", "how", "kwargs", "pairs", "states")
 
     def __init__(
-        self,
-        function: object,
-        args: tuple[object, ...],
-        how: str,
-        kwargs: object = None,
+        self, function: object, args: tuple[object, ...], how: str, kwargs: object = None
     ) -> None:
         self.function = function
         self.args = args
@@ -109,6 +103,13 @@ class RefusedTensor:
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
+
+
+def attribute_names(state: object) -> list[object]:
+    """Names of the attributes that a state sets; the state itself where it is no dict of them."""
+    if state is None:
+        return []
+    return state.flat[::2] if isinstance(state, Dict) else [state]
 
 
 def describe(value: object) -> str:

@@ -1,24 +1,29 @@
 """A pickle machine that builds descriptions: it imports nothing, calls nothing, hashes nothing.
 
 Carries out every opcode of protocols 0 to 5 on inert values. What a few names mean is told to it
-by a `Meaning`; everything else becomes a `Global` or a `Call`. Only pickles that `pickle_scan`
-passed are carried out.
+by a `Meaning`; everything else becomes a `Global` or a `Call`.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from hornet_convert.checkpoint.inert import Call, Global, describe
-from hornet_convert.checkpoint.opcodes import STOP
-from hornet_convert.checkpoint.pickle_actions import ACTIONS
-from hornet_convert.errors import FileRefusedError, MalformedError, printable
+from hornet_convert.checkpoint.inert import Call, Dict, Global, describe
+from hornet_convert.checkpoint.pickle_actions import STEPS
+from hornet_convert.checkpoint.pickle_stream import Stream, TooLargeError
+from hornet_convert.errors import FileRefusedError, MalformedError
+from hornet_convert.text import printable
 
+MAX_OPCODES: Final = 2_000_000
+MAX_MEMORY: Final = 64 << 20  # bytes of objects, beyond the size of the file
+
+_STOP: Final = ord(".")
+_GETATTR: Final = frozenset({"__builtin__.getattr", "builtins.getattr"})
 _RANK: Final = {"named": 0, "built": 1, "called": 2}
 
 
 class Meaning:
-    """What persistent ids and calls mean; by default nothing."""
+    """What persistent ids, calls and states mean; by default nothing."""
 
     def persistent(self, pid: object) -> object:
         """The object that a persistent id stands for."""
@@ -29,94 +34,101 @@ class Meaning:
         return call
 
     def build(self, target: object, state: object) -> None:
-        """Take note of a state given to something that is no Call and no Dict."""
+        """Take note of a state given to something that is no Call and no dict."""
         raise MalformedError(f"a state is given to {describe(target)}, which has none")
 
 
 class Machine:
-    """One pickle being carried out; `globals_used` maps each name in it to how it is used."""
+    """One pickle being carried out; `globals_used` maps each name in it to how it is used.
 
-    meaning: Meaning
-    stack: list[object]
+    `memory` is how many bytes the objects it makes may take.
+    """
 
-    def __init__(self, data: bytes, start: int, meaning: Meaning) -> None:
-        self.data = data
-        self.pos = start
+    def __init__(self, stream: Stream, meaning: Meaning, memory: int = MAX_MEMORY) -> None:
+        self.stream: Stream = stream
         self.meaning = meaning
-        self.stack = []
-        self.marks: list[int] = []
+        self.memory = memory
+        self.start = stream.tell()
+        self.stack: list[object] = []
+        self.below: list[list[object]] = []  # what lies under each mark
         self.memo: dict[int, object] = {}
         self.globals_used: dict[str, str] = {}
 
     def run(self) -> object:
         """Carry out the opcodes to the end and return the value left on top of the stack."""
-        data, actions = self.data, ACTIONS
-        at = self.pos
         try:
-            while (op := data[self.pos]) != STOP:
-                at = self.pos
-                self.pos = at + 1
-                actions[op](self)
+            return self._run()
+        except IndexError as error:
+            raise MalformedError("the pickle's stack runs empty", where=self._where()) from error
         except FileRefusedError as error:
-            where = f"byte {at} of the pickle{self._near()}"
-            error.where = where if error.where is None else f"{where}, {error.where}"
+            error.where = ", ".join(filter(None, (self._where(), error.where)))
             raise
-        self.pos += 1
-        return self.stack[-1]
 
-    def _near(self) -> str:
-        """The innermost text on the stack before a mark or at the top: likely the key in work."""
-        for end in (len(self.stack), *reversed(self.marks)):
-            for value in self.stack[max(end - 1, 0) : end]:
-                if isinstance(value, str) and value != "storage":
-                    return f", near {printable(value)!r}"
-        return ""
+    def _run(self) -> object:
+        stream, steps, next_opcode = self.stream, STEPS, self.stream.opcode
+        for _ in range(MAX_OPCODES):
+            code = next_opcode()
+            if code == _STOP:
+                return self.stack.pop()
+            if code not in steps:
+                raise MalformedError(f"not a pickle opcode: 0x{code:02x}")
+            cost, read, act = steps[code]
+            raw = b"" if read is None else read(stream)
+            self.memory -= cost + len(raw)
+            if self.memory < 0:
+                self.spend(0)
+            act(self, raw)
+        raise TooLargeError("the pickle has too many opcodes", expected=f"at most {MAX_OPCODES}")
 
-    def byte(self) -> int:
-        """The next byte of the argument."""
-        self.pos += 1
-        return self.data[self.pos - 1]
+    def _where(self) -> str:
+        """The place in the pickle, and the innermost text before it: likely the key in work."""
+        where = f"byte {self.stream.opcode_at - self.start} of the pickle"
+        for stack in (self.stack, *reversed(self.below)):
+            if stack and isinstance(stack[-1], str) and stack[-1] != "storage":
+                return f"{where}, near {printable(stack[-1])!r}"
+        return where
 
-    def take(self, count: int) -> bytes:
-        """The next bytes of the argument."""
-        start = self.pos
-        self.pos = start + count
-        return self.data[start : self.pos]
-
-    def line(self) -> bytes:
-        """The next line of the argument, without its end."""
-        end = self.data.index(b"\n", self.pos)
-        text = self.data[self.pos : end]
-        self.pos = end + 1
-        return text
+    def spend(self, count: int) -> None:
+        """Count bytes of memory before they are taken."""
+        self.memory -= count
+        if self.memory < 0:
+            raise TooLargeError("the pickle makes too many objects for the size of its file")
 
     def to_mark(self) -> list[object]:
-        """Take everything above the last mark off the stack."""
-        mark = self.marks.pop()
-        taken = self.stack[mark:]
-        del self.stack[mark:]
+        """Take everything above the last mark off the stack, and the mark."""
+        if not self.below:
+            raise MalformedError("the pickle takes a mark off a stack without one")
+        taken, self.stack = self.stack, self.below.pop()
         return taken
 
     def named(self, module: object, name: object) -> Global:
         """Note a name that the file asks to import."""
         if not isinstance(module, str) or not isinstance(name, str):
             raise MalformedError("a name to import that is not text")
+        self.spend(4 * (len(module) + len(name)))  # put together, of parts that may be shared
         found = Global(module, name)
         self.globals_used.setdefault(found.dotted, "named")
         return found
 
-    def made(self, function: object, args: object, how: str, kwargs: object = None) -> object:
-        """The outcome of a call or of building an instance."""
+    def make(self, function: object, args: object, how: str, kwargs: object = None) -> None:
+        """Push the outcome of a call or of building an instance."""
         if not isinstance(args, tuple):
             raise MalformedError("the arguments of a call are not a tuple", found=describe(args))
+        if not isinstance(function, Global | Call):
+            what = "a call of something that cannot be called"
+            raise MalformedError(what, found=describe(function))
         call = Call(function, args, how, kwargs)
-        if isinstance(function, Global):
-            name = function.dotted
-            if _RANK[self.globals_used.get(name, "named")] < _RANK[how]:
-                self.globals_used[name] = how
-            return self.meaning.call(call)
-        if not isinstance(function, Call):
-            raise MalformedError(
-                "a call of something that cannot be called", found=describe(function)
-            )
-        return call
+        self.stack.append(self._of_name(call, function) if isinstance(function, Global) else call)
+
+    def _of_name(self, call: Call, function: Global) -> object:
+        name = function.dotted
+        match call.args:
+            # How protocols before 4 write the name of a method.
+            case (Global() as cls, str() as attribute) if call.how == "called" and name in _GETATTR:
+                return self.named(cls.module, f"{cls.name}.{attribute}")
+        if _RANK[self.globals_used.get(name, "named")] < _RANK[call.how]:
+            self.globals_used[name] = call.how
+        result = self.meaning.call(call)
+        if isinstance(result, Dict):
+            self.spend(8 * len(result.flat))  # copied from an argument
+        return result

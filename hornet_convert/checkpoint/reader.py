@@ -9,39 +9,34 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from hornet_convert.checkpoint.files import read_into
-from hornet_convert.checkpoint.sniff import Container, open_regular, sniff
+from hornet_convert.checkpoint.sniff import Container, sniff
 from hornet_convert.checkpoint.tensors import Tensor
-from hornet_convert.errors import HornetConvertError, printable
+from hornet_convert.checkpoint.tree import walk
+from hornet_convert.errors import (
+    DiskError,
+    HornetConvertError,
+    MalformedError,
+    NotACheckpointError,
+    UsageError,
+)
+from hornet_convert.files.reading import NotRegularError, open_regular, read_into
+from hornet_convert.text import printable
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hornet_convert.checkpoint.contents import Contents
+    from hornet_convert.checkpoint.inert import Contents
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     """An open checkpoint. A context manager; `close` closes the file.
 
-    Parameters
-    ----------
-    path
-        As given.
-    container
-        "zip", "legacy" or "safetensors".
-    size
-        Bytes of the file.
-    file
-        The open file, raw and unbuffered: the one that was checked.
-    root
-        Inert tree (see `inert.py`) whose leaves may be `Tensor`.
-    globals_used
-        Every name the file asks to import, as `module.name`, and the most it does with it:
-        "named", "built" or "called".
-    metadata
-        Texts in a safetensors header.
+    `size` is that of the file in bytes, `file` raw and unbuffered: the one that was checked. `root`
+    is an inert tree (see `inert.py`) whose leaves may be `Tensor`. `globals_used` has every name
+    the file asks to import, as `module.name`, and the most it does with it: "named", "built" or
+    "called". `metadata` are texts in a safetensors header.
     """
 
     path: Path
@@ -91,31 +86,59 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     that is no well-formed checkpoint one of the FileRefusedErrors.
     """
     path = Path(path)
-    file, size = open_regular(path)
+    shown = printable(str(path))
+    file = _opened(path, shown)
     try:
+        size = os.fstat(file.fileno()).st_size
         container = sniff(file, size)
         contents = _read(container, file, size)
+        _bound(contents[0], size)
     except HornetConvertError as error:
         file.close()
-        shown = printable(str(path))
         error.where = shown if error.where in (None, shown) else f"{shown}, {error.where}"
         raise
     except BaseException:
         file.close()
         raise
-    return Checkpoint(
-        path, container, size, file, contents.root, contents.globals_used, contents.metadata
-    )
+    return Checkpoint(path, container, size, file, *contents)
+
+
+def _opened(path: Path, shown: str) -> io.FileIO:
+    try:
+        return open_regular(path)
+    except NotRegularError as error:
+        raise NotACheckpointError(
+            f"{error.kind}, not a file", where=shown, hint="Give the path of a checkpoint file."
+        ) from error
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise UsageError("there is no such file", where=shown, hint="Check the path.") from error
+    except OSError as error:
+        raise DiskError("the file cannot be opened", where=shown, found=error.strerror) from error
+
+
+def _bound(root: object, size: int) -> None:
+    """Refuse tensors that would be much larger written out than their file is.
+
+    Views can repeat elements without end, and one tensor can have any number of names.
+    """
+    most = 4 * size + (1 << 20)
+    nbytes = sum(node.nbytes for _, node in walk(root, set()) if isinstance(node, Tensor))
+    if nbytes > most:
+        raise MalformedError(
+            "the tensors repeat their elements too often",
+            expected=f"at most {most} bytes written out, of a file of {size} bytes",
+            found=f"{nbytes} bytes",
+        )
 
 
 def _read(container: Container, file: io.FileIO, size: int) -> Contents:
     # Imported here: opening one container does not load the readers of the others.
     if container == "zip":
-        from hornet_convert.checkpoint.zip_container import read_zip as read
+        from hornet_convert.checkpoint.container_zip import read_zip as read
     elif container == "legacy":
-        from hornet_convert.checkpoint.legacy_container import read_legacy as read
+        from hornet_convert.checkpoint.container_legacy import read_legacy as read
     else:
-        from hornet_convert.checkpoint.safetensors_container import read_safetensors as read
+        from hornet_convert.checkpoint.container_safetensors import read_safetensors as read
     return read(file, size)
 
 
@@ -133,6 +156,5 @@ def _gather(file: io.FileIO, tensor: Tensor) -> NDArray[np.uint8]:
     view = np.lib.stride_tricks.as_strided(raw.view(f"V{size}"), tensor.shape, strides)
     dense = np.ascontiguousarray(view).reshape(-1).view(np.uint8)
     if tensor.storage.big_endian:
-        part = size // 2 if tensor.dtype.kind == "complex" else size
-        dense = dense.reshape(-1, part)[:, ::-1].reshape(-1)
+        dense = dense.reshape(-1, tensor.dtype.swapped)[:, ::-1].reshape(-1)
     return np.ascontiguousarray(dense)

@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import io
-import os
+import pickletools
 import re
-import stat
-from pathlib import Path
+from functools import partial
 from typing import Final, Literal
 
-from hornet_convert.checkpoint.files import read_at
-from hornet_convert.checkpoint.pickle_scan import scan
-from hornet_convert.errors import (
-    DiskError,
-    MalformedError,
-    NotACheckpointError,
-    UnsupportedError,
-    UsageError,
-    printable,
-)
+from hornet_convert.checkpoint.pickle_stream import OPCODES, Stream, TooLargeError
+from hornet_convert.checkpoint.pickles import Machine, Meaning
+from hornet_convert.checkpoint.refusals import not_of_torch
+from hornet_convert.checkpoint.torch_names import MAGIC
+from hornet_convert.errors import MalformedError, NotACheckpointError, UnsupportedError
+from hornet_convert.files.reading import read_at
+from hornet_convert.text import printable
 
 Container = Literal["zip", "legacy", "safetensors"]
 
 _HEAD: Final = 4096
 _MAX_TEXT_PICKLE: Final = 1 << 20
-_KINDS: Final = (
-    (stat.S_ISDIR, "a directory"),
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
+_MAX_STEPS: Final = 100_000
+_MAKES_NUMBERS: Final = frozenset(
+    ["INT", "LONG", "GLOBAL", "INST", "STACK_GLOBAL", "EXT1", "EXT2", "EXT4"]
 )
+# What the pickle of a number cannot do: torch.load gives it no objects from elsewhere.
+_WITHOUT_HELP: Final = frozenset(["PERSID", "BINPERSID", "NEXT_BUFFER"])
 # (first bytes, what such a file is, what to do next)
 _SIGNATURES: Final = (
     (b"version https://git-lfs.github.com/spec/", "a Git LFS pointer", "Run `git lfs pull`."),
@@ -53,41 +48,6 @@ _HTML: Final = re.compile(rb"<!doctype\s+html|<html\b|<head\b|<title\b|<body\b",
 _TITLE: Final = re.compile(rb"<title[^>]{0,200}>(.{0,400}?)</title", re.IGNORECASE | re.DOTALL)
 
 
-def open_regular(path: Path) -> tuple[io.FileIO, int]:
-    """The open file, unbuffered, and its size. Never waits, and opens no device.
-
-    Raises UsageError if there is none, NotACheckpointError for what is no regular file, DiskError
-    if it may not be read.
-    """
-    shown = printable(str(path))
-    try:
-        _check_kind(path.stat().st_mode, shown)
-        file = io.FileIO(str(path), "rb", opener=_open_at_once)
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        raise UsageError("there is no such file", where=shown, hint="Check the path.") from error
-    except OSError as error:
-        raise DiskError("the file cannot be opened", where=shown, found=error.strerror) from error
-    try:
-        status = os.fstat(file.fileno())  # of what was opened, whatever the path means by now
-        _check_kind(status.st_mode, shown)
-    except BaseException:
-        file.close()
-        raise
-    return file, status.st_size
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
-
-
-def _check_kind(mode: int, shown: str) -> None:
-    for is_kind, name in _KINDS:
-        if is_kind(mode):
-            raise NotACheckpointError(
-                f"{name}, not a file", where=shown, hint="Give the path of a checkpoint file."
-            )
-
-
 def sniff(file: io.FileIO, size: int) -> Container:
     """Which reader the file is for.
 
@@ -99,23 +59,18 @@ def sniff(file: io.FileIO, size: int) -> Container:
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return "zip"
     if size > 8 and head[8:9] == b"{" and head[5:8] == b"\0\0\0":
+        _refuse_other_readers(file, size, head)
+        if _may_be_torch_pickle(file, size):
+            raise MalformedError(
+                "a safetensors file that is a pickle too: readers would find different weights",
+                hint=_AGAIN,
+            )
         return "safetensors"
     for signature, name, hint in _SIGNATURES:
         if head.startswith(signature):
             raise NotACheckpointError(f"{name}, not a checkpoint", hint=hint or _AGAIN)
-    if head[257:262] == b"ustar" or _is_old_tar(head):
-        raise UnsupportedError(
-            "a tar archive, as torch wrote checkpoints before 0.1.11",
-            hint="Load it with torch where you trust it, and save it again.",
-        )
     _refuse_text(head)
-    if _ends_like_zip(file, size):
-        raise MalformedError(
-            "something stands before the zip archive",
-            expected="PK at byte 0",
-            found=printable(repr(head[:16])),
-            hint="torch writes no such bytes: get the file from its source again.",
-        )
+    _refuse_other_readers(file, size, head)
     if head[:1] == b"\x80" or _is_text_pickle(file, size, head):
         return "legacy"
     raise NotACheckpointError(
@@ -151,25 +106,61 @@ def _is_text_pickle(file: io.FileIO, size: int, head: bytes) -> bool:
         return True
     if size > _MAX_TEXT_PICKLE or head[:1] not in b"(c]}I" or read_at(file, size - 1, 1) != b".":
         return False
+    stream = Stream(partial(read_at, file), 0, size)
     try:
-        return scan(read_at(file, 0, size), 0, size) == size
+        Machine(stream, Meaning()).run()
     except MalformedError:
         return False
+    return stream.tell() == size
 
 
-def _is_old_tar(head: bytes) -> bool:
-    """A tar header by the rules of Python's tarfile, which torch.load asks before all else.
-
-    It takes more forms of the checksum than the octal of the standard.
-    """
-    import tarfile  # imported here: only a legacy file gets this far
+def _refuse_other_readers(file: io.FileIO, size: int, head: bytes) -> None:
+    """Refuse what torch takes for a tar archive, or others for a zip archive behind something."""
+    import tarfile  # imported here: a zip file, the usual one, does not get this far
+    import zipfile
 
     try:
+        # By the rules of Python's tarfile, which torch.load asks before all else.
         tarfile.TarInfo.frombuf(head[:512], tarfile.ENCODING, "surrogateescape")
     except tarfile.TarError:
+        pass
+    else:
+        raise UnsupportedError(
+            "a tar archive, as torch wrote checkpoints before 0.1.11",
+            hint="Load it with torch where you trust it, and save it again.",
+        )
+    if zipfile.is_zipfile(file):
+        found = printable(repr(head[:16]))
+        raise not_of_torch("something stands before the zip archive", found=found)
+
+
+def _may_be_torch_pickle(file: io.FileIO, size: int) -> bool:
+    """Whether an unpickler that starts at byte 0 could find torch's magic number there.
+
+    It could if it gets to the end of a pickle past a number, or past a name, which may make one.
+    """
+    stream = Stream(partial(read_at, file), 0, size, skipping=True)
+    found, depth = False, 0  # of the stack, at most
+    try:
+        for _ in range(_MAX_STEPS):
+            op, read = OPCODES.get(stream.opcode(), (None, None))
+            if op is None or op.name in _WITHOUT_HELP:
+                return False
+            # What lies above a mark may be nothing.
+            depth -= len(op.stack_before) - (pickletools.markobject in op.stack_before)
+            if depth < op.name.endswith("PUT"):  # which needs a value, and leaves it there
+                return False
+            if op.name == "STOP":
+                return found
+            raw = b"" if read is None else read(stream)
+            depth += len(op.stack_after)
+            if op.name in ("GLOBAL", "INST"):
+                raw.decode()  # as an import would
+            if op.name in ("LONG1", "LONG4"):  # skipped, it may be any number
+                found = found or not raw or int.from_bytes(raw, "little") == MAGIC
+            found = found or op.name in _MAKES_NUMBERS
+    except TooLargeError:
+        return True
+    except (MalformedError, UnicodeDecodeError):
         return False
     return True
-
-
-def _ends_like_zip(file: io.FileIO, size: int) -> bool:
-    return size > 22 and read_at(file, size - 22, 4) == b"PK\x05\x06"

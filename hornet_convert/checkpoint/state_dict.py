@@ -2,217 +2,187 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeGuard
 
 from hornet_convert.checkpoint.inert import Dict, RefusedTensor, describe
-from hornet_convert.checkpoint.surroundings import Surroundings
 from hornet_convert.checkpoint.tensors import Tensor
+from hornet_convert.checkpoint.tree import Thing, describe_things, key_name
 from hornet_convert.checkpoint.wrappers import (
     EMA_PREFIX,
     EMA_WRAPPERS,
+    MMENGINE,
     MODULE_PREFIX,
     WRAPPERS,
-    Path,
-    Places,
-    find_weights,
-    split_averaged,
+    Pairs,
+    at_key,
+    candidates,
+    choose,
+    exchanged,
+    is_averaged,
+    known_places,
+    pairs,
+    split,
     unmangled,
 )
-from hornet_convert.errors import (
-    FileRefusedError,
-    MalformedError,
-    UnsupportedError,
-    UsageError,
-    printable,
-)
+from hornet_convert.errors import MalformedError, UnsupportedError, UsageError
+from hornet_convert.text import listed, printable
 
 MAX_TENSORS: Final = 100_000
 # Buffers of torch's and mmengine's averaged models beside the weights: how often was averaged.
-_COUNTERS: Final = frozenset({"n_averaged", "steps"})
-_OPTIMIZERS: Final = frozenset({"optimizer", "optimizer_state_dict", "param_groups"})
-_SHOWN: Final = 5
+_COUNTERS: Final = ("n_averaged", "steps")
+_OPTIMIZERS: Final = ("optimizer", "optimizer_state_dict", "param_groups")
 
 
 @dataclass(frozen=True, eq=False)
 class StateDict:
     """The weights of a checkpoint, and where in it they were found.
 
-    Parameters
-    ----------
-    tensors
-        Name to tensor, in the file's order, without `prefix`.
-    wrapper
-        Keys that lead to the weights, such as ("model",).
-    prefix
-        What was taken off every name: "module." or "".
-    is_ema
-        Whether these are the averaged weights.
-    ema_wrapper
-        Where averaged weights lie, if there are any; its last part is "ema_*" if they stand
-        among the others under names of that form.
-    dropped
-        One printable line for each thing beside the weights; first, if only some of the names
-        carried `prefix`, on how many of them it stood.
+    `tensors` are in the file's order, by name without the `prefix` ("module." or "") that was taken
+    off; `wrapper` are the keys that lead to them, such as ("model",). `ema_wrapper` is where
+    averaged weights lie, if there are any; its last part is "ema_*" if they stand among the others
+    under names of that form. `raw_wrapper` is where the weights that are not averaged lie, if
+    mmengine exchanged the two. `dropped` has one printable line for each thing beside the weights;
+    first, if only some of the names carried `prefix`, on how many of them it stood.
     """
 
     tensors: dict[str, Tensor]
-    wrapper: Path
-    prefix: str
-    is_ema: bool
-    ema_wrapper: Path | None
-    dropped: tuple[str, ...]
+    wrapper: tuple[str, ...] = ()
+    prefix: str = ""
+    is_ema: bool = False
+    ema_wrapper: tuple[str, ...] | None = None
+    raw_wrapper: tuple[str, ...] | None = None
+    dropped: tuple[str, ...] = ()
 
 
-def select_state_dict(root: object, ema: bool = False) -> StateDict:
-    """The weights in a checkpoint's tree; with `ema`, or if there are no others, averaged ones.
+def select_state_dict(root: object, *, key: str | None = None, ema: bool = False) -> StateDict:
+    """The weights in a checkpoint's tree; the rule by which they are chosen is in `wrappers.py`.
 
-    Raises UsageError if `ema` is asked for and there are none, UnsupportedError for a whole pickled
-    module and for tensors of a kind that is not read, MalformedError for anything else that is no
-    state dict.
+    `key` are the keys that lead to them, joined by dots; `ema` asks for averaged ones.
+
+    Raises UsageError if there are no weights under `key`, or none that are averaged, or both are
+    asked for; AmbiguousError if several sets could be meant; UnsupportedError for a whole pickled
+    module or tensors of a kind that is not read; MalformedError for all else that is no state dict.
     """
-    places = find_weights(root)
-    beside = Surroundings()
-    if places.averaged is not None and (ema or places.plain is None):
-        wrapper = places.averaged.path
-        ema_wrapper: Path | None = wrapper
-        pairs = list(places.averaged.node.items())
-        is_ema = True
-    elif places.plain is not None:
-        wrapper = places.plain.path
-        plain, averaged = split_averaged(places.plain.node)
-        inline = (*wrapper, f"{EMA_PREFIX}*") if averaged else None
-        ema_wrapper = inline if places.averaged is None else places.averaged.path
-        is_ema = ema and bool(averaged)
-        pairs = [*unmangled(plain, averaged)] if is_ema else plain
-        if is_ema:
-            beside.add((*wrapper, "*"), [value for _, value in plain])
-        elif averaged:
-            beside.add((*wrapper, f"{EMA_PREFIX}*"), [value for _, value in averaged])
-    else:
+    if key is not None and ema:
+        raise UsageError("--key and --ema were both given", hint="Leave out one of them.")
+    known = known_places(root)
+    places = candidates(known)
+    swapped = exchanged(root, places)
+    path = choose(root, known, ema and not swapped) if key is None else at_key(root, key)
+    if path is None:
         raise _no_weights(root)
+    value, around = _follow(root, path)
+    weights, inline = pairs(value), Pairs()
+    ema_wrapper = next((way for way in (path, *places) if is_averaged(way)), None)
+    raw_wrapper = None
+    if swapped:
+        ema_wrapper, raw_wrapper = MMENGINE
+    elif not is_averaged(path):
+        weights, inline = split(weights)
+    inline_path = (*path, f"{EMA_PREFIX}*")
+    if inline and ema_wrapper is None:
+        ema_wrapper = inline_path
+    is_ema = path == ema_wrapper
+    if ema and inline:
+        weights, inline = unmangled(weights, inline), weights
+        is_ema, inline_path = True, (*path, "*")
     if ema and not is_ema:
         raise UsageError(
             "there are no averaged (EMA) weights in this file",
             expected=f"one of {', '.join(EMA_WRAPPERS)}, or names with {EMA_PREFIX!r}",
             hint="Leave out --ema.",
         )
-    _note_around(places, wrapper, beside)
-    tensors, prefix = _named_tensors(pairs, wrapper, beside)
-    dropped = (*_partial_prefix(pairs, prefix), *beside.lines())
-    return StateDict(tensors, wrapper, prefix, is_ema, ema_wrapper, dropped)
+    if inline:
+        around.insert(0, (inline_path, [value for _, value in inline]))
+    prefix, notes = _prefix(weights)
+    if prefix:
+        around += [((*path, name), value) for name, value in weights if _is_counter(name)]
+        weights = [row for row in weights if not _is_counter(row[0])]
+    tensors, dropped = _named(weights, prefix, path), (*notes, *describe_things(around))
+    return StateDict(tensors, path, prefix, is_ema, ema_wrapper, raw_wrapper, dropped)
 
 
-def _note_around(places: Places, wrapper: Path, beside: Surroundings) -> None:
-    """Note everything in the dicts around the weights, but the way to the weights taken."""
-    ways = {level.path for level in places.around} | {wrapper}
-    for level in places.around:
-        for key, value in level.node.items():
-            # Only text is hashed: any other key may be made to hash for ever.
-            if not isinstance(key, str) or (*level.path, key) not in ways:
-                beside.add((*level.path, key), value)
+def _follow(root: object, path: tuple[str, ...]) -> tuple[object, list[Thing]]:
+    """What lies at the end of a path, and everything else in the dicts on the way."""
+    beside: list[Thing] = []
+    for depth, step in enumerate(path):
+        if isinstance(root, Dict):
+            inside = root.get(step)
+            beside += [
+                ((*path[:depth], key), value)
+                for key, value in root.items()
+                if value is not inside or key != step
+            ]
+            root = inside
+    return root, beside
 
 
-def _named_tensors(
-    pairs: list[tuple[object, object]], wrapper: Path, beside: Surroundings
-) -> tuple[dict[str, Tensor], str]:
-    """Name to tensor with the prefix taken off; everything of a kind that is wrong is listed."""
-    where = f"the dict at {' / '.join(wrapper)}" if wrapper else None
-    if len(pairs) > MAX_TENSORS:
+def _is_counter(name: object) -> bool:
+    return isinstance(name, str) and name in _COUNTERS
+
+
+def _prefix(weights: Pairs) -> tuple[str, list[str]]:
+    """The `module.` that DataParallel puts before the names, if most of them carry it.
+
+    With a line on how many did, where it was not all, which no trainer writes.
+    """
+    names = [name for name, _ in weights if isinstance(name, str) and not _is_counter(name)]
+    carrying = sum(name.startswith(MODULE_PREFIX) for name in names)
+    if not carrying or carrying * 2 < len(names):
+        return "", []
+    told = f"the prefix {MODULE_PREFIX!r}: on {carrying} of {len(names)} keys only, taken off these"
+    return MODULE_PREFIX, [] if carrying == len(names) else [told]
+
+
+def _named(weights: Pairs, prefix: str, path: tuple[str, ...]) -> dict[str, Tensor]:
+    """Name to tensor with the prefix taken off; raises with all that is wrong of one kind."""
+    where = f"the dict at {' / '.join(path)}" if path else None
+    if len(weights) > MAX_TENSORS:
         raise MalformedError(
-            "a state dict beyond all measure",
+            f"too many tensors in a state dict: {len(weights)}, more than {MAX_TENSORS}",
             where=where,
-            expected=f"at most {MAX_TENSORS} tensors",
-            found=str(len(pairs)),
+            hint="Give the file that holds the weights of one model.",
         )
-    strange = [describe(name) for name, _ in pairs if not isinstance(name, str)]
-    if strange:
-        raise MalformedError(
-            "a state dict with keys that are no names",
-            where=where,
-            expected="text keys",
-            found=_listed(strange),
-            hint="This may be an optimizer's state: give the file that holds the weights.",
-        )
-    named = [(name, value) for name, value in pairs if isinstance(name, str)]
-    prefix = _prefix([name for name, _ in named])
-    tensors: dict[str, Tensor] = {}
-    doubled, refused, foreign, broken = list[str](), list[str](), list[str](), list[str]()
-    seen: set[str] = set()
-    for name, value in named:
-        if prefix and name in _COUNTERS:
-            beside.add((*wrapper, name), value)
-            continue
-        bare = name.removeprefix(prefix)
-        shown = printable(bare)
-        if bare in seen:
-            doubled.append(shown)
-        seen.add(bare)
-        if not bare.isascii() and bare.encode("utf-8", "replace").decode() != bare:
-            broken.append(shown)
-        if isinstance(value, Tensor):
-            tensors[bare] = value
-        elif isinstance(value, RefusedTensor):
-            refused.append(f"{shown} ({describe(value)})")
-        else:
-            foreign.append(f"{shown} ({describe(value)})")
-    problems: tuple[tuple[list[str], str, type[FileRefusedError], str], ...] = (
-        (doubled, "a state dict with doubled keys", MalformedError, "each key once"),
-        (broken, "a state dict with keys that are no valid text", MalformedError, "Unicode text"),
-        (refused, "tensors of a kind that is not read", UnsupportedError, "dense tensors"),
-        (foreign, "a state dict with values that are no tensors", MalformedError, "tensors only"),
-    )
-    for names, what, error, expected in problems:
-        if names:
-            hint = "Where you trust the file: load it with torch, and save only what is needed."
-            raise error(what, where=where, expected=expected, found=_listed(names), hint=hint)
-    return tensors, prefix
+    names = [name.removeprefix(prefix) for name, _ in weights if _is_text(name)]
+    strange = [key_name(name) for name, _ in weights if not _is_text(name)]
+    doubled = [name for name, count in Counter(names).items() if count > 1]
+    refused = [row for row in weights if isinstance(row[1], RefusedTensor)]
+    foreign = [row for row in weights if not isinstance(row[1], Tensor | RefusedTensor)]
+    for what, error, offenders in (
+        ("keys that are not names", MalformedError, strange),
+        ("doubled keys", MalformedError, [printable(name) for name in doubled]),
+        ("tensors of a kind that is not read", UnsupportedError, _described(refused)),
+        ("values that are not tensors", MalformedError, _described(foreign)),
+    ):
+        if offenders:
+            raise error(
+                f"a state dict with {what}",
+                where=where,
+                found=listed(offenders),
+                hint="If the weights are elsewhere, say where with --key; else save them alone.",
+            )
+    tensors = [value for _, value in weights if isinstance(value, Tensor)]
+    return dict(zip(names, tensors, strict=True))
 
 
-def _prefix(names: list[str]) -> str:
-    """The `module.` that DataParallel puts before the names, if most of them carry it."""
-    counted = [name for name in names if name not in _COUNTERS]
-    carrying = sum(name.startswith(MODULE_PREFIX) for name in counted)
-    return MODULE_PREFIX if carrying and carrying * 2 >= len(counted) else ""
+def _is_text(name: object) -> TypeGuard[str]:
+    return isinstance(name, str) and name.encode("utf-8", "replace").decode() == name
 
 
-def _partial_prefix(pairs: list[tuple[object, object]], prefix: str) -> tuple[str, ...]:
-    """One line if the prefix stood on some of the names only, which no trainer writes."""
-    names = [name for name, _ in pairs if isinstance(name, str) and name not in _COUNTERS]
-    carrying = sum(name.startswith(prefix) for name in names)
-    if carrying == len(names):
-        return ()
-    return (f"the prefix {prefix!r}: on {carrying} of {len(names)} keys only, taken off these",)
+def _described(rows: Pairs) -> list[str]:
+    return [f"{key_name(name)} ({describe(value)})" for name, value in rows]
 
 
-def _no_weights(root: object) -> FileRefusedError:
+def _no_weights(root: object) -> MalformedError:
     """Why nothing in the file can be the weights."""
-    if isinstance(root, Tensor | RefusedTensor):
-        return MalformedError(
-            "a single tensor, not a state dict",
-            expected="a dict of names and tensors",
-            hint="Give a file that holds all weights of a model.",
-        )
-    if not isinstance(root, Dict):
-        return MalformedError(
-            "no state dict in this file",
-            expected="a dict of names and tensors",
-            found=describe(root),
-            hint="Give the file that holds the weights.",
-        )
-    keys = [
-        f"{printable(key, 60) if isinstance(key, str) else describe(key)}: {describe(value)}"
-        for key, value in root.items()
-    ]
-    optimizer = any(isinstance(key, str) and key in _OPTIMIZERS for key, _ in root.items())
+    inside = list(root.items()) if isinstance(root, Dict) else []
+    keys = [f"{key_name(key)}: {describe(value)}" for key, value in inside]
+    optimizer = any(key in _OPTIMIZERS for key, _ in inside if isinstance(key, str))
     return MalformedError(
         "only an optimizer's state, no weights" if optimizer else "no weights in this file",
         expected="names and tensors, bare or under one of " + ", ".join(WRAPPERS),
-        found=_listed(keys) or "an empty dict",
-        hint="Give the file that holds the weights.",
+        found=listed(keys) or describe(root),
+        hint="Give the file that holds the weights, or say with --key where in this one they lie.",
     )
-
-
-def _listed(names: list[str]) -> str:
-    rest = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")

@@ -19,6 +19,11 @@ class DType:
     itemsize: int
     kind: str  # "float", "int", "bool", "complex"
 
+    @property
+    def swapped(self) -> int:
+        """Bytes that form one number, to be swapped together: half of a complex element."""
+        return self.itemsize // 2 if self.kind == "complex" else self.itemsize
+
 
 _ROWS: Final = (
     ("F64", "float64", 8, "float"),
@@ -100,21 +105,13 @@ class Tensor:
     @property
     def span(self) -> tuple[int, int] | None:
         """(offset, bytes) in the file, if the dense little-endian tensor stands there as it is."""
-        if self.strides != dense_strides(self.shape) and not self._is_dense():
+        axes = zip(self.shape, self.strides, dense_strides(self.shape), strict=True)
+        # The stride of an axis of length 1 reaches nothing and may be any number.
+        if self.numel and any(size > 1 and stride != want for size, stride, want in axes):
             return None
         if self.storage.big_endian and self.dtype.itemsize > 1:
             return None
         return self.storage.offset + self.first * self.dtype.itemsize, self.nbytes
-
-    def _is_dense(self) -> bool:
-        """Dense but for the strides of axes of length 0 or 1, which reach nothing."""
-        if self.numel == 0:
-            return True
-        dense = dense_strides(self.shape)
-        return all(
-            size == 1 or stride == want
-            for size, stride, want in zip(self.shape, self.strides, dense, strict=True)
-        )
 
 
 def dense_strides(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+MAGIC: Final = 0x1950A86A20F9469CFC6C  # the first pickle of a legacy file
+
 # Storage types by name -> (torch name of the element type, bytes of an element).
 STORAGE_TYPES: Final = {
     "DoubleStorage": ("float64", 8),
@@ -43,21 +45,6 @@ _ATTRIBUTE_NAMES = (
     "contiguous_format channels_last preserve_format",
 )
 ATTRIBUTE_NAMES: Final = frozenset(name for line in _ATTRIBUTE_NAMES for name in line.split())
-
-# Calls that give a dense tensor, a shape or a plain container.
-TENSOR_CALLS: Final = frozenset(
-    {
-        "collections.OrderedDict",
-        "torch.Size",
-        "torch._utils._rebuild_tensor",
-        "torch._utils._rebuild_tensor_v2",
-        "torch._utils._rebuild_tensor_v3",
-        "torch._utils._rebuild_parameter",
-        "torch._utils._rebuild_parameter_with_state",
-        "torch._tensor._rebuild_from_type_v2",
-        "torch.nn.parameter.Parameter",
-    }
-)
 
 # Calls that give a tensor of a kind that is not read -> what completes "a … tensor".
 REFUSED_CALLS: Final = {

@@ -1,73 +1,107 @@
-"""Walks over the inert tree of a checkpoint: no recursion, and nothing shared is met twice."""
+"""Walks over the inert tree of a checkpoint: no recursion, and nothing shared is entered twice."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Final, TypeAlias
 
 from hornet_convert.checkpoint.inert import Call, Dict, Global, RefusedTensor, Set, describe
 from hornet_convert.checkpoint.tensors import Tensor
-from hornet_convert.errors import printable
+from hornet_convert.text import listed, printable
 
 Leaf = Tensor | RefusedTensor
+Way: TypeAlias = "tuple[Way, object] | None"
+"""The keys that lead to a value, from the last one up: (way to what holds it, its key)."""
+
 _CONTAINERS = (list, tuple, Dict, Set, Call)
-_LEAVES = (Tensor, RefusedTensor, Global)
-_SHOWN_PARTS = 8
+_SHOWN_KEYS = 8
+
+Thing = tuple[tuple[object, ...], object]
+"""A value of the tree and the keys that lead to it."""
+
+_MAX_LINES: Final = 1000
+_SHOWN: Final = 5
 
 
-def leaves(root: object, seen: set[int]) -> Iterator[Leaf | Global]:
-    """Every tensor and name in a tree, but for containers whose id is in `seen`.
+def walk(root: object, seen: set[int]) -> Iterator[tuple[Way, object]]:
+    """(way, value) of everything in a tree, in the file's order, but for what is in `seen`.
 
-    Containers met are added to `seen`; they must stay alive as long as it is used.
+    `seen` holds the ids of containers. Those met are added; they must stay alive as long as it is
+    used.
     """
-    waiting = [root]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, _CONTAINERS):
-            if id(node) not in seen:
+    start: tuple[Way, object] = (None, root)
+    levels = [iter([start])]
+    while levels:
+        for way, node in levels[-1]:
+            if not isinstance(node, _CONTAINERS):
+                yield way, node
+            elif id(node) not in seen:
                 seen.add(id(node))
-                waiting.extend(reversed(_parts(node)))
-        elif isinstance(node, _LEAVES):
-            yield node
+                yield way, node
+                levels.append(_inside(way, node))
+                break
+        else:
+            levels.pop()
 
 
-def _parts(node: object) -> list[object] | tuple[object, ...]:
-    """Everything directly inside an inert value, keys of dicts too."""
-    if isinstance(node, list | tuple):
-        return node
+def _inside(way: Way, node: object) -> Iterator[tuple[Way, object]]:
+    """Everything directly inside a container, keys too where they are no text."""
     if isinstance(node, Dict):
-        return node.flat
-    if isinstance(node, Set):
-        return node.elements
-    if isinstance(node, Call):
-        own = [node.function, *node.args, node.kwargs, node.pairs]
-        return own + (node.elements or []) + (node.states or [])
-    return ()
+        for key, value in node.items():
+            if not isinstance(key, str):
+                yield (way, key), key
+            yield (way, key), value
+    elif isinstance(node, Call):
+        for name in ("function", "args", "kwargs", "pairs", "elements", "states"):
+            yield (way, name), getattr(node, name)
+    elif isinstance(node, list | tuple | Set):
+        for index, value in enumerate(node.elements if isinstance(node, Set) else node):
+            yield (way, index), value
 
 
 def tensors_in(root: object) -> Iterator[tuple[str, Leaf]]:
-    """(printable path, tensor) of all tensors anywhere in a tree; of containers, each once."""
-    seen: set[int] = set()
-    # A way is a linked list (way, key) from the value up to the root, whose way is None.
-    waiting: list[tuple[object, object]] = [(None, root)]
-    while waiting:
-        way, node = waiting.pop()
-        if isinstance(node, Tensor | RefusedTensor):
-            yield _shown(way), node
-        elif isinstance(node, _CONTAINERS) and id(node) not in seen:
-            seen.add(id(node))
-            if isinstance(node, Dict):
-                below = [((way, key), value) for key, value in node.items()]
-            else:
-                below = [((way, index), value) for index, value in enumerate(_parts(node))]
-            waiting.extend(reversed(below))
+    """(printable path, tensor) of all tensors anywhere in a tree."""
+    for way, node in walk(root, set()):
+        if isinstance(node, Leaf):
+            yield shown(way), node
 
 
-def _shown(way: object) -> str:
+def shown(way: Way, separator: str = " / ") -> str:
     """A way from the root as printable text, its beginning left out where it is long."""
-    parts: list[str] = []
-    while isinstance(way, tuple) and len(parts) < _SHOWN_PARTS:
+    keys: list[str] = []
+    while way is not None and len(keys) < _SHOWN_KEYS:
         way, key = way
-        parts.append(printable(key, 120) if isinstance(key, str) else describe(key))
+        keys.append(key_name(key))
     if way is not None:
-        parts.append("…")
-    return " / ".join(reversed(parts))
+        keys.append("…")
+    return separator.join(reversed(keys))
+
+
+def key_name(key: object) -> str:
+    """A key as printable text: its own, or what it is."""
+    return printable(key, 80) if isinstance(key, str) else describe(key)
+
+
+def describe_things(things: Sequence[Thing]) -> list[str]:
+    """A printable line for each: where it lies, what it is, what is foreign in it.
+
+    No part is looked at twice.
+    """
+    seen: set[int] = set()
+    lines = [_line(path, value, seen) for path, value in things[:_MAX_LINES]]
+    more = len(things) - len(lines)
+    return [*lines, f"and {more} more"] if more else lines
+
+
+def _line(path: tuple[object, ...], value: object, seen: set[int]) -> str:
+    tensors, foreign = 0, dict[str, None]()
+    for _, node in walk(value, seen):
+        tensors += isinstance(node, Leaf)
+        if isinstance(node, Global):
+            foreign[printable(node.dotted, 80)] = None
+    parts = [describe(value)]
+    if tensors and not isinstance(value, Leaf):
+        parts.append(f"{tensors} tensors in it")
+    if foreign:
+        parts.append(f"foreign types: {listed(list(foreign), most=_SHOWN)}")
+    return f"{' / '.join(map(key_name, path))}: {'; '.join(parts)}"

@@ -1,28 +1,35 @@
-"""A strict reader of zip directories, as torch and miniz write them.
+"""The directory of a zip archive, read by zipfile and held to the form that torch writes.
 
-Source: APPNOTE.TXT 6.3.10 (the zip format, with zip64). Strict means: the
-entries follow each other from byte 0 without gap or overlap, then the directory, then its end
-records, then nothing; each entry's own header says what the directory says.
+The entries follow each other from byte 0 without gap or overlap, then the directory, then its end
+records, then nothing; each entry is stored, and its own header says what the directory says.
+zipfile checks none of that. Source: APPNOTE.TXT 6.3.10.
 """
 
 from __future__ import annotations
 
 import io
 import struct
+import zipfile
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
-from hornet_convert.checkpoint.files import read_at
-from hornet_convert.errors import MalformedError, UnsupportedError, printable
+from hornet_convert.checkpoint.refusals import cut_off, not_of_torch
+from hornet_convert.errors import MalformedError, UnsupportedError
+from hornet_convert.files.reading import read_at
+from hornet_convert.text import printable
 
-MAX_ENTRIES: Final = 1_000_000
+MAX_ENTRIES: Final = 200_000
+MAX_DIRECTORY: Final = 32 << 20  # bytes
 
 _END: Final = struct.Struct("<4s4H2LH")
-_END64: Final = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR: Final = struct.Struct("<4sLQL")
-_ENTRY: Final = struct.Struct("<4s6H3L5H2L")
+_END64: Final = struct.Struct("<4sQ2H2L4Q")
 _LOCAL: Final = struct.Struct("<4s5H3L2H")
-_ENCRYPTED, _HAS_DESCRIPTOR = 0x0001 | 0x0040 | 0x2000, 0x0008
+_ENCRYPTED: Final = 0x0001 | 0x0040 | 0x2000
+_DESCRIBED, _UTF8 = 0x0008, 0x0800
+_OVERLAP: Final = "a zip entry reaches into what follows it"
+_FOLDER: Final = 0x10  # the attribute of MS-DOS, which torch's reader looks at
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,6 @@ class Entry:
     """One stored file of the archive: `offset` and `nbytes` of its data in the whole file."""
 
     name: str
-    header: int
     offset: int
     nbytes: int
     crc32: int
@@ -42,240 +48,163 @@ def read_directory(file: io.FileIO, size: int) -> dict[str, Entry]:
     Raises MalformedError where the archive contradicts itself, UnsupportedError for compression and
     encryption, which torch does not write.
     """
-    start, length, count = _find_directory(file, size)
-    directory = read_at(file, start, length)
-    entries: dict[str, Entry] = {}
-    folded: set[str] = set()
-    position = 0
-    for _ in range(count):
-        row, position = _directory_row(directory, position)
-        if row.name in entries:
-            raise MalformedError(
-                "the zip archive has two entries of one name", found=_show(row.name)
-            )
-        # torch's zip reader (miniz) looks names up without regard to case: it may take either.
-        if (name := row.name.casefold()) in folded:
-            raise MalformedError(
-                "the zip archive has two entries whose names differ in case only",
-                found=_show(row.name),
-            )
-        folded.add(name)
-        entries[row.name] = row
-    if position != length:
-        raise MalformedError("the zip directory is longer than its entries")
-    ordered = sorted(entries.values(), key=lambda entry: entry.header)
-    edges = [*(entry.header for entry in ordered), start]
+    start, count = _find_directory(file, size)
+    try:
+        rows = zipfile.ZipFile(file, metadata_encoding="utf-8").infolist() if count else []
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, struct.error) as error:
+        raise MalformedError("the zip directory is broken", found=printable(str(error))) from error
+    if len(rows) != count:
+        what = "the zip directory does not hold as many entries as it claims"
+        raise MalformedError(what, expected=str(count), found=str(len(rows)))
+    _check_names(rows)
+    for row in rows:
+        _check_row(row)
+    rows_in_file = sorted(rows, key=lambda row: row.header_offset)
+    edges = [*(row.header_offset for row in rows_in_file), start]
     if edges[0]:
-        raise MalformedError(
+        raise not_of_torch(
             "something stands before the zip archive",
             expected="its first entry at byte 0",
             found=f"byte {edges[0]}",
-            hint="torch writes no such bytes: get the file from its source again.",
         )
-    located = {
-        entry.name: _locate(file, entry, after)
-        for entry, after in zip(ordered, edges[1:], strict=True)
+    entries = {
+        row.orig_filename: _located(file, row, after)
+        for row, (_, after) in zip(rows_in_file, pairwise(edges), strict=True)
     }
-    return {name: located[name] for name in entries}
+    return {row.orig_filename: entries[row.orig_filename] for row in rows}
 
 
-def _find_directory(file: io.FileIO, size: int) -> tuple[int, int, int]:
-    """(offset, bytes, entries) of the directory."""
-    if size < _END.size:
-        raise MalformedError("the zip archive is cut off", expected="an end record")
+def _find_directory(file: io.FileIO, size: int) -> tuple[int, int]:
+    """(offset, entries) of the directory, which zipfile would also look for elsewhere."""
+    tail_size = min(size, _END.size + _LOCATOR.size + _END64.size)
+    tail = read_at(file, size - tail_size, tail_size)
     end = size - _END.size
-    record = _END.unpack(read_at(file, end, _END.size))
-    if record[0] != b"PK\x05\x06":
+    if tail[-_END.size :][:4] != b"PK\5\6" or tail[-2:] != b"\0\0":
         raise _no_end_record(file, size)
-    _, disk, first_disk, here, count, length, start, comment = record
-    if comment:
-        raise MalformedError("the zip archive has a comment that is cut off")
-    if disk != first_disk or disk not in (0, 0xFFFF):
-        raise UnsupportedError("a zip archive in several parts")
-    locator_at = end - _LOCATOR.size
-    if locator_at >= 0:
-        locator = _LOCATOR.unpack(read_at(file, locator_at, _LOCATOR.size))
-        if locator[0] == b"PK\x06\x07":
-            return _find_directory64(file, locator, locator_at, (here, count, length, start))
-    if 0xFFFF in (here, count) or 0xFFFFFFFF in (length, start):
-        raise MalformedError("the zip archive lacks its zip64 end record")
-    return _checked_directory(start, length, count, here, end)
-
-
-def _find_directory64(
-    file: io.FileIO,
-    locator: tuple[bytes, int, int, int],
-    locator_at: int,
-    short: tuple[int, int, int, int],
-) -> tuple[int, int, int]:
-    _, disk, end64, disks = locator
-    if disk or disks > 1:
-        raise UnsupportedError("a zip archive in several parts")
-    if end64 + _END64.size != locator_at:
-        raise MalformedError(
-            "the zip64 end record does not stand before its locator",
-            expected=f"byte {locator_at - _END64.size}",
-            found=f"byte {end64}",
-        )
-    record = _END64.unpack(read_at(file, end64, _END64.size))
-    magic, length64, _, _, disk, first_disk, here, count, length, start = record
-    if magic != b"PK\x06\x06" or length64 != _END64.size - 12 or disk or first_disk:
-        raise MalformedError("the zip64 end record is broken")
-    limits = (0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF)
-    for value, value64, limit in zip(short, (here, count, length, start), limits, strict=True):
-        if value not in (limit, value64):
+    short = values = _END.unpack(tail[-_END.size :])[1:-1]
+    locator = tail[-_END.size - _LOCATOR.size : -_END.size]
+    if locator.startswith(b"PK\6\7"):
+        _, disk, end64, disks = _LOCATOR.unpack(locator)
+        record = tail[: -_END.size - _LOCATOR.size]
+        if len(record) < _END64.size or (disk, end64) != (0, size - tail_size) or disks > 1:
+            raise MalformedError("the zip64 end record does not stand before its locator")
+        magic, length, *_ = _END64.unpack(record)
+        values = _END64.unpack(record)[4:]
+        if magic != b"PK\6\6" or length != _END64.size - 12:
+            raise MalformedError("the zip64 end record is broken")
+        full = (0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF)
+        if any(a not in (b, most) for a, b, most in zip(short, values, full, strict=True)):
             raise MalformedError("the two end records of the zip archive disagree")
-    return _checked_directory(start, length, count, here, end64)
-
-
-def _checked_directory(
-    start: int, length: int, count: int, here: int, after: int
-) -> tuple[int, int, int]:
-    if here != count or count > MAX_ENTRIES or count * _ENTRY.size > length:
-        raise MalformedError("the zip directory cannot hold as many entries as it claims")
-    if start + length != after:
+        end = end64
+    disk, first_disk, here, count, length, start = values
+    if disk or first_disk or here != count:
+        raise UnsupportedError("a zip archive in several parts")
+    if start + length != end:
         raise MalformedError(
             "the zip directory does not end where its end record starts",
-            expected=f"byte {after}",
+            expected=f"byte {end}",
             found=f"byte {start + length}",
             hint="The file is cut, or something was put before or after it: fetch it again.",
         )
-    return start, length, count
+    if count > MAX_ENTRIES or length > MAX_DIRECTORY:
+        raise MalformedError("the zip directory is too large", found=f"{count} entries")
+    return start, count
 
 
 def _no_end_record(file: io.FileIO, size: int) -> MalformedError:
     """Why there is none: cut off, or followed by a comment or other bytes."""
     tail_at = max(size - (1 << 16) - _END.size, 0)
-    tail = read_at(file, tail_at, size - tail_at)
-    found = tail.rfind(b"PK\x05\x06")
+    found = read_at(file, tail_at, size - tail_at).rfind(b"PK\5\6")
     if found < 0:
-        return MalformedError(
-            "the zip archive has no end record: the file is cut off",
-            hint="Fetch it again.",
-        )
-    extra = size - (tail_at + found) - _END.size
-    return MalformedError(
+        return cut_off("the zip archive has no end record", size + _END.size, size)
+    return not_of_torch(
         "something follows the zip archive",
         expected="its end record as the last bytes, without a comment",
-        found=f"{max(extra, 0)} more bytes",
-        hint="torch writes no such bytes: get the file from its source again.",
+        found=f"{max(size - tail_at - found - _END.size, 0)} more bytes",
     )
 
 
-def _directory_row(directory: bytes, position: int) -> tuple[Entry, int]:
-    if position + _ENTRY.size > len(directory):
-        raise MalformedError("the zip directory is cut off")
-    fields = _ENTRY.unpack_from(directory, position)
-    magic, _, _, flags, method, _, _, crc32, packed, nbytes = fields[:10]
-    name_length, extra_length, comment_length, disk, _, _, header = fields[10:]
-    if magic != b"PK\x01\x02":
-        raise MalformedError("the zip directory is broken", where=f"byte {position} of it")
-    name_end = position + _ENTRY.size + name_length
-    end = name_end + extra_length + comment_length
-    if end > len(directory):
-        raise MalformedError("the zip directory is cut off")
-    name = _decoded(directory[name_end - name_length : name_end])
-    _check_kind(name, flags, method)
-    extra = directory[name_end : name_end + extra_length]
-    nbytes, packed, header = _zip64(extra, (nbytes, packed, header), name)
-    if disk not in (0, 0xFFFF) or packed != nbytes:
-        raise MalformedError("a stored zip entry with two sizes", where=_show(name))
-    return Entry(name, header, 0, nbytes, crc32), end
+def _check_names(rows: list[zipfile.ZipInfo]) -> None:
+    """Names that every reader takes as they are, and each once, in whatever case."""
+    seen: set[str] = set()
+    for row in rows:
+        name = row.orig_filename
+        folded = name.casefold()  # torch's zip reader finds `DATA.PKL` under `data.pkl`
+        if folded in seen:
+            what = "the zip archive has two entries of one name, or that differ in case only"
+            raise not_of_torch(what, found=_show(row))
+        seen.add(folded)
+        # torch's zip reader ends a name at NUL, and reads nothing of what it takes for a folder.
+        folder = name.endswith("/") or row.external_attr & _FOLDER
+        if folder or not name.isprintable() or "\\" in name or name.startswith("/"):
+            what = "a zip entry that is not a plain file, or whose name is not plain"
+            raise not_of_torch(what, where=_show(row))
 
 
-def _locate(file: io.FileIO, row: Entry, after: int) -> Entry:
-    """The entry with the place of its data; the next header, or the directory, is at `after`."""
-    raw_name = row.name.encode()
-    data_at = row.header + _LOCAL.size + len(raw_name)
-    if data_at > after:
-        raise _overlap(row.name)
-    local = read_at(file, row.header, data_at - row.header)
-    fields = _LOCAL.unpack_from(local)
-    magic, _, flags, method, _, _, crc32, packed, nbytes, name_length, extra_length = fields
-    if magic != b"PK\x03\x04" or name_length != len(raw_name) or local[_LOCAL.size :] != raw_name:
-        raise _disagree(row.name)
-    _check_kind(row.name, flags, method)
-    data_end = data_at + extra_length + row.nbytes
-    if data_end > after:
-        raise _overlap(row.name)
-    if 0xFFFFFFFF in (nbytes, packed):
-        extra = read_at(file, data_at, extra_length)
-        nbytes, packed, _ = _zip64(extra, (nbytes, packed, 0), row.name)
-    sizes = (crc32, packed, nbytes)
-    described = bool(flags & _HAS_DESCRIPTOR)
-    if sizes != (row.crc32, row.nbytes, row.nbytes) and not (described and sizes == (0, 0, 0)):
-        raise _disagree(row.name)
-    gap = after - data_end
-    allowed = _descriptors(row) if described else (b"",)
-    if gap > 24 or read_at(file, data_end, gap) not in allowed:
-        raise MalformedError(
-            "something that belongs to no entry stands within the zip archive",
-            where=f"byte {data_end}, after {_show(row.name)}",
-        )
-    return Entry(row.name, row.header, data_at + extra_length, row.nbytes, row.crc32)
-
-
-def _descriptors(row: Entry) -> tuple[bytes, ...]:
-    """What may follow the data of an entry: checksum and sizes, 32 or 64 bits wide.
-
-    torch leaves it out after an empty entry.
-    """
-    wide = struct.pack("<L2Q", row.crc32, row.nbytes, row.nbytes)
-    forms = [wide, b"PK\x07\x08" + wide]
-    if row.nbytes <= 0xFFFFFFFF:
-        narrow = struct.pack("<3L", row.crc32, row.nbytes, row.nbytes)
-        forms += [narrow, b"PK\x07\x08" + narrow]
-    return (*forms, b"") if row.nbytes == 0 else tuple(forms)
-
-
-def _zip64(extra: bytes, values: tuple[int, int, int], name: str) -> tuple[int, int, int]:
-    """(size, packed size, header offset) with the 32-bit maxima replaced from the extra field."""
-    if 0xFFFFFFFF not in values:
-        return values
-    position = 0
-    while position + 4 <= len(extra):
-        kind, length = struct.unpack_from("<2H", extra, position)
-        body = extra[position + 4 : position + 4 + length]
-        if kind == 0x0001:
-            wide = [int.from_bytes(body[i : i + 8], "little") for i in range(0, len(body) - 7, 8)]
-            if len(wide) < sum(value == 0xFFFFFFFF for value in values):
-                break
-            size, packed, header = (wide.pop(0) if v == 0xFFFFFFFF else v for v in values)
-            return size, packed, header
-        position += 4 + length
-    raise MalformedError("a zip entry lacks its zip64 sizes", where=_show(name))
-
-
-def _check_kind(name: str, flags: int, method: int) -> None:
-    if flags & _ENCRYPTED:
-        raise UnsupportedError("an encrypted zip entry", where=_show(name))
-    if method:
+def _check_row(row: zipfile.ZipInfo) -> None:
+    if row.flag_bits & _ENCRYPTED:
+        raise UnsupportedError("an encrypted zip entry", where=_show(row))
+    if row.compress_type:
         raise UnsupportedError(
             "a compressed zip entry",
-            where=_show(name),
+            where=_show(row),
             expected="stored entries, as torch.save writes them",
             hint="Load it with torch where you trust it, and save it again.",
         )
+    if row.flag_bits & ~(_DESCRIBED | _UTF8) or row.volume or row.comment:
+        raise not_of_torch("a zip entry with unknown flags or a comment", where=_show(row))
+    if row.compress_size != row.file_size:
+        raise MalformedError("a stored zip entry with two sizes", where=_show(row))
 
 
-def _decoded(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        raise MalformedError("a zip entry whose name is not UTF-8", found=repr(raw[:80])) from error
+def _located(file: io.FileIO, row: zipfile.ZipInfo, after: int) -> Entry:
+    """The entry with the place of its data; the next header, or the directory, is at `after`."""
+    name, nbytes = row.orig_filename.encode(), row.file_size
+    data_at = row.header_offset + _LOCAL.size + len(name)
+    if data_at > after:
+        raise MalformedError(_OVERLAP, where=_show(row))
+    local = read_at(file, row.header_offset, data_at - row.header_offset)
+    magic, _, flags, method, _, _, *sizes, name_size, extra_size = _LOCAL.unpack_from(local)
+    data_at += extra_size
+    if data_at + nbytes > after:
+        raise MalformedError(_OVERLAP, where=_show(row))
+    extra = read_at(file, data_at - extra_size, extra_size)
+    if sizes[1:] == [0xFFFFFFFF, 0xFFFFFFFF] and _holds_sizes(extra, nbytes):
+        sizes[1:] = nbytes, nbytes
+    described = bool(flags & _DESCRIBED)
+    if (
+        (magic, flags, method) != (b"PK\3\4", row.flag_bits, 0)
+        or (name_size, local[_LOCAL.size :]) != (len(name), name)
+        or (sizes != [row.CRC, nbytes, nbytes] and not (described and sizes == [0, 0, 0]))
+    ):
+        what = "a zip entry's own header disagrees with the zip directory"
+        raise not_of_torch(what, where=_show(row))
+    gap = after - data_at - nbytes
+    if gap > 24 or read_at(file, after - gap, gap) not in _trailers(row, described):
+        what = "something that belongs to no entry stands within the zip archive"
+        raise not_of_torch(what, where=f"byte {after - gap}, after {_show(row)}")
+    return Entry(row.orig_filename, data_at, nbytes, row.CRC)
 
 
-def _overlap(name: str) -> MalformedError:
-    return MalformedError(
-        "a zip entry reaches into what follows it", where=_show(name), hint="Fetch the file again."
-    )
+def _holds_sizes(extra: bytes, nbytes: int) -> bool:
+    """Whether there is a zip64 field of both sizes, and perhaps an offset and a disk after them."""
+    sizes = struct.pack("<2Q", nbytes, nbytes)
+    return any(struct.pack("<2H", 1, length) + sizes in extra for length in (16, 24, 28))
 
 
-def _disagree(name: str) -> MalformedError:
-    return MalformedError(
-        "a zip entry's own header disagrees with the zip directory", where=_show(name)
-    )
+def _trailers(row: zipfile.ZipInfo, described: bool) -> list[bytes]:
+    """What may follow the data of an entry: if described, checksum and sizes, 32 or 64 bits wide.
+
+    torch leaves it out after an empty entry.
+    """
+    if not described:
+        return [b""]
+    forms = [struct.pack("<L2Q", row.CRC, row.file_size, row.file_size)]
+    if row.file_size <= 0xFFFFFFFF:
+        forms.append(struct.pack("<3L", row.CRC, row.file_size, row.file_size))
+    forms += [b"PK\7\x08" + form for form in forms]
+    return forms if row.file_size else [*forms, b""]
 
 
-def _show(name: str) -> str:
-    return f"zip entry {printable(name)!r}"
+def _show(row: zipfile.ZipInfo) -> str:
+    return f"zip entry {printable(row.orig_filename)!r}"

@@ -88,9 +88,11 @@ class Entry:
     local_size: int | None = None
     before: bytes = b""
     header: int | None = None
+    attributes: int = 0
+    comment: bytes = b""
     extra: bytes = b""
     local_extra: bytes = b""
-    descriptor: bytes | None = None
+    descriptor: bytes = b""
 
 
 @dataclass
@@ -121,13 +123,14 @@ class Zip:
             out += struct.pack(
                 "<3L2H", local_crc, local_size, local_size, len(local), len(entry.local_extra)
             )
-            out += local + entry.local_extra + entry.data + (entry.descriptor or b"")
+            out += local + entry.local_extra + entry.data + entry.descriptor
             name = entry.name.encode()
             directory += struct.pack("<4s6H", b"PK\1\2", 20, 20, entry.flags, entry.method, 0, 0)
+            lengths = len(name), len(entry.extra), len(entry.comment)
             directory += struct.pack(
-                "<3L5H2L", crc, size, size, len(name), len(entry.extra), 0, 0, 0, 0, header
+                "<3L5H2L", crc, size, size, *lengths, 0, 0, entry.attributes, header
             )
-            directory += name + entry.extra
+            directory += name + entry.extra + entry.comment
         out += self.gap
         start = len(out) + self.directory_shift
         count = len(self.entries) if self.count is None else self.count

@@ -28,22 +28,10 @@ from tests.reader.assemble import Entry, Zip
 
 MEMORY = 400 << 20  # bytes of address space beyond what the interpreter and numpy take
 SECONDS = 20
-INTERESTING = (
-    0,
-    1,
-    7,
-    8,
-    63,
-    64,
-    127,
-    128,
-    255,
-    256,
-    1 << 15,
-    1 << 31,
-    (1 << 32) - 1,
-    (1 << 63) - 1,
-)
+INTERESTING = [
+    *(0, 1, 7, 8, 63, 64, 127, 128, 255, 256),
+    *(1 << 15, 1 << 31, (1 << 32) - 1, (1 << 63) - 1),
+]
 OPCODES = (
     b"(.012FIJKLMNPQRSTUVXabcd}eghijl]opqrstu)G\x80\x81\x82\x85\x88\x8a\x8b\x8c\x8f\x90\x93\x94\x95"
 )

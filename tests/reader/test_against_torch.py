@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hornet_convert.checkpoint.reader import open_checkpoint
@@ -22,7 +22,7 @@ from hornet_convert.checkpoint.state_dict import select_state_dict
 from hornet_convert.checkpoint.tensors import BY_TORCH_NAME
 from hornet_convert.errors import UnsupportedError
 from tests.reader.assemble import Entry, Zip
-from tests.reader.examples import examples
+from tests.reader.reading import Described, read_described
 
 DTYPES = {name: getattr(torch, name) for name in BY_TORCH_NAME}
 UNTYPED = {
@@ -98,16 +98,7 @@ def build(specs: Any, names: list[str]) -> OrderedDict[str, torch.Tensor]:
     return weights
 
 
-def ours(path: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
-    """Element type, shape and bytes of every tensor, by this package."""
-    with open_checkpoint(path) as checkpoint:
-        return {
-            name: (tensor.dtype.torch, tensor.shape, checkpoint.read(tensor).tobytes())
-            for name, tensor in select_state_dict(checkpoint.root).tensors.items()
-        }
-
-
-def theirs(weights: dict[str, torch.Tensor]) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
+def theirs(weights: dict[str, torch.Tensor]) -> dict[str, Described]:
     """The same of tensors of torch."""
     return {
         name: (str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), raw(tensor))
@@ -123,7 +114,7 @@ def unwrapped(loaded: Any) -> Any:
     return loaded
 
 
-@examples(150)
+@settings(max_examples=150)
 @given(
     specs=SPECS,
     wrapper=st.sampled_from(sorted(WRAPPERS)),
@@ -146,7 +137,7 @@ def test_every_file_torch_writes_is_read_as_torch_reads_it(
             pickle_protocol=protocol,
             _use_new_zipfile_serialization=not legacy,
         )
-        found = ours(path)
+        found = read_described(path)
         untyped = any(str(t.dtype).removeprefix("torch.") in UNTYPED for t in weights.values())
         if protocol == 2 and not (legacy and untyped):  # others torch writes and cannot read
             assert theirs(unwrapped(torch.load(path, weights_only=True))) == found
@@ -155,12 +146,11 @@ def test_every_file_torch_writes_is_read_as_torch_reads_it(
 
 
 @pytest.mark.parametrize("dtype", sorted(set(DTYPES) - UNTYPED))
-def test_big_endian_files_are_swapped(dtype: str, tmp_path: Path) -> None:
+def test_big_endian_files_are_swapped(dtype: str, path: Path) -> None:
     """A zip file marked big-endian gives what torch makes of it; complex parts keep their order."""
     part = {"complex64": 4, "complex128": 8}.get(dtype, BY_TORCH_NAME[dtype].itemsize)
     base = dense(dtype, [4, 3], 7)
     weights = {"dense": base, "transposed": base.t(), "last": base[3, 2], "none": base[:0]}
-    path = tmp_path / "x.pth"
     torch.save(weights, path)
     entries = []
     with zipfile.ZipFile(path) as archive:
@@ -173,14 +163,13 @@ def test_big_endian_files_are_swapped(dtype: str, tmp_path: Path) -> None:
                 content = np.frombuffer(content, np.uint8).reshape(-1, part)[:, ::-1].tobytes()
             entries.append(Entry(entry.filename, content))
     path.write_bytes(Zip(entries).build())
-    assert theirs(torch.load(path, weights_only=True)) == ours(path)
-    assert theirs(weights) == ours(path)
+    assert theirs(torch.load(path, weights_only=True)) == read_described(path)
+    assert theirs(weights) == read_described(path)
 
 
 @pytest.mark.parametrize("dtype", sorted(UNTYPED))
-def test_big_endian_bytes_without_a_type_are_refused(dtype: str, tmp_path: Path) -> None:
+def test_big_endian_bytes_without_a_type_are_refused(dtype: str, path: Path) -> None:
     """Torch does not swap these, and so gets them wrong: they are refused by name."""
-    path = tmp_path / "x.pth"
     torch.save({"w": dense(dtype, [4], 1)}, path)
     data = path.read_bytes()
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -190,20 +179,10 @@ def test_big_endian_bytes_without_a_type_are_refused(dtype: str, tmp_path: Path)
             entry.data = b"big"
     path.write_bytes(Zip(entries).build())
     if BY_TORCH_NAME[dtype].itemsize == 1:
-        assert ours(path)["w"][2] == raw(dense(dtype, [4], 1))
+        assert read_described(path)["w"][2] == raw(dense(dtype, [4], 1))
     else:
         with pytest.raises(UnsupportedError, match="big-endian"):
-            ours(path)
-
-
-def sparse() -> torch.Tensor:
-    """A sparse tensor."""
-    return torch.eye(3).to_sparse()
-
-
-def quantised() -> torch.Tensor:
-    """A quantised tensor."""
-    return torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.quint8)
+            read_described(path)
 
 
 class Subclass(torch.Tensor):
@@ -211,9 +190,12 @@ class Subclass(torch.Tensor):
 
 
 REFUSED: dict[str, tuple[Callable[[], torch.Tensor], str]] = {
-    "sparse": (sparse, "sparse"),
+    "sparse": (lambda: torch.eye(3).to_sparse(), "sparse"),
     "compressed sparse": (lambda: torch.eye(3).to_sparse_csr(), "sparse"),
-    "quantised": (quantised, "quantised"),
+    "quantised": (
+        lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.quint8),
+        "quantised",
+    ),
     "meta": (lambda: torch.empty(3, device="meta"), "meta"),
     "conjugate": (lambda: torch.ones(2, dtype=torch.complex64).conj(), "conj"),
     "negative": (lambda: torch.ones(2, dtype=torch.complex64).conj().imag, "neg"),
@@ -227,32 +209,28 @@ REFUSED: dict[str, tuple[Callable[[], torch.Tensor], str]] = {
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 @pytest.mark.parametrize("kind", REFUSED)
-def test_tensors_of_other_kinds_are_refused_by_name(
-    kind: str, legacy: bool, tmp_path: Path
-) -> None:
+def test_tensors_of_other_kinds_are_refused_by_name(kind: str, legacy: bool, path: Path) -> None:
     """Among the weights such a tensor is an error that names it; beside them it is no trouble."""
     make, word = REFUSED[kind]
-    path = tmp_path / "x.pth"
     good = torch.ones(2, 2)
     torch.save({"good": good, "odd": make()}, path, _use_new_zipfile_serialization=not legacy)
     with pytest.raises(UnsupportedError) as error:
-        ours(path)
+        read_described(path)
     assert "odd" in error.value.message
     assert word in error.value.message
     beside = {"model": {"good": good}, "odd": make()}
     torch.save(beside, path, _use_new_zipfile_serialization=not legacy)
-    assert theirs({"good": good}) == ours(path)
+    assert theirs({"good": good}) == read_described(path)
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
-def test_optimizer_states_are_read_without_being_used(legacy: bool, tmp_path: Path) -> None:
+def test_optimizer_states_are_read_without_being_used(legacy: bool, path: Path) -> None:
     """What trainers save beside the weights, tensors under integer keys included."""
     model = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.BatchNorm2d(3))
     optimizer = torch.optim.AdamW(model.parameters())
     model(torch.ones(1, 2, 5, 5)).sum().backward()
     optimizer.step()
     weights = model.state_dict()
-    path = tmp_path / "x.pth"
     saved = {
         "model": weights,
         "optimizer": optimizer.state_dict(),
@@ -260,9 +238,20 @@ def test_optimizer_states_are_read_without_being_used(legacy: bool, tmp_path: Pa
         "best": np.float64(81.3),
     }
     torch.save(saved, path, _use_new_zipfile_serialization=not legacy)
-    assert theirs(weights) == ours(path)
+    assert theirs(weights) == read_described(path)
     with open_checkpoint(path) as checkpoint:
         dropped = select_state_dict(checkpoint.root).dropped
     assert ["optimizer", "rng", "best"] == [line.partition(":")[0] for line in dropped]
     assert "12 tensors in it" in dropped[0]
     assert "numpy" in dropped[2]
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_a_whole_module_is_named(legacy: bool, path: Path) -> None:
+    """A pickled network, also inside a wrapper, is refused by its class."""
+    module = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    for saved in (module, {"model": module, "epoch": 1}, {"state_dict": module}):
+        torch.save(saved, path, _use_new_zipfile_serialization=not legacy)
+        with pytest.raises(UnsupportedError, match=r"nn\.modules\.container\.Sequential") as error:
+            read_described(path)
+        assert error.value.hint

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import fuzz_pickles, fuzz_reader
+from fuzz import pickles as fuzz_pickles
+from fuzz import reader as fuzz_reader
 from tests.reader import mutations
 
 COUNT = 1400

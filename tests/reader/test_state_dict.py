@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from hornet_convert.checkpoint.inert import Call, Dict, Global, RefusedTensor
-from hornet_convert.checkpoint.reader import open_checkpoint
 from hornet_convert.checkpoint.state_dict import StateDict, select_state_dict
 from hornet_convert.checkpoint.tensors import DTYPES, Storage, Tensor
 from hornet_convert.errors import (
+    AmbiguousError,
     FileRefusedError,
     MalformedError,
     UnsupportedError,
@@ -27,12 +24,24 @@ def tree(value: Any) -> object:
     """The inert tree of nested Python dicts."""
     if isinstance(value, dict):
         return Dict([part for key, item in value.items() for part in (key, tree(item))])
-    return value
+    return [tree(item) for item in value] if isinstance(value, list) else value
 
 
-def select(value: Any, ema: bool = False) -> StateDict:
+def counter(weights: dict[str, Any]) -> Call:
+    """A Counter, as pickle describes it."""
+    return Call(Global("collections", "Counter"), (tree(weights),), "called")
+
+
+def subclass(weights: dict[str, Any]) -> Call:
+    """An instance of a foreign kind of dict, its items set one by one."""
+    made = Call(Global("somewhere", "KindOfDict"), (), "built")
+    made.pairs = Dict([part for item in weights.items() for part in item])
+    return made
+
+
+def select(value: Any, key: str | None = None, ema: bool = False) -> StateDict:
     """The state dict in nested Python dicts."""
-    return select_state_dict(tree(value), ema)
+    return select_state_dict(tree(value), key=key, ema=ema)
 
 
 WEIGHTS = {"stem.weight": A, "stem.bias": B}
@@ -56,9 +65,10 @@ WEIGHTS = {"stem.weight": A, "stem.bias": B}
 def test_wrappers_and_prefixes(saved: Any, wrapper: tuple[str, ...], prefix: str) -> None:
     """Weights are found under each wrapper, and DataParallel's prefix is taken off."""
     found = select(saved)
-    assert (WEIGHTS, wrapper, prefix) == (found.tensors, found.wrapper, found.prefix)
-    assert (False, None) == (found.is_ema, found.ema_wrapper)
-    assert list(WEIGHTS) == list(found.tensors)
+    assert list(WEIGHTS.items()) == list(found.tensors.items())
+    assert (wrapper, prefix) == (found.wrapper, found.prefix)
+    assert not found.is_ema
+    assert found.ema_wrapper is None
 
 
 AVERAGE = {"stem.weight": C, "stem.bias": C}
@@ -95,8 +105,11 @@ AVERAGE = {"stem.weight": C, "stem.bias": C}
 def test_averaged_weights(saved: Any, where: tuple[str, ...]) -> None:
     """Averaged weights are always mentioned, and taken only when asked for."""
     plain, averaged = select(saved), select(saved, ema=True)
-    assert (WEIGHTS, where, False) == (plain.tensors, plain.ema_wrapper, plain.is_ema)
-    assert (AVERAGE, where, True) == (averaged.tensors, averaged.ema_wrapper, averaged.is_ema)
+    assert WEIGHTS == plain.tensors
+    assert AVERAGE == averaged.tensors
+    assert where == plain.ema_wrapper == averaged.ema_wrapper
+    assert averaged.is_ema
+    assert not plain.is_ema
     assert any("ema" in line and "tensors in it" in line for line in plain.dropped)
     assert any("2 tensors in it" in line for line in averaged.dropped)
 
@@ -105,26 +118,167 @@ def test_only_averaged_weights() -> None:
     """A file with nothing else gives its averaged weights, and says so."""
     for saved in ({"model_ema": AVERAGE, "best": A}, {"ema": {"model": AVERAGE}}):
         found = select(saved)
-        assert (AVERAGE, True) == (found.tensors, found.is_ema)
+        assert AVERAGE == found.tensors
+        assert found.is_ema
         assert found.wrapper == found.ema_wrapper
 
 
-def test_no_averaged_weights() -> None:
+EMA_NAMES = {"ema_a": A, "ema_b": B}  # every name begins so: a network that spells them so
+
+
+@pytest.mark.parametrize(
+    "saved", [{"model": WEIGHTS}, WEIGHTS, {"model": WEIGHTS, "model_ema": None}, EMA_NAMES]
+)
+def test_no_averaged_weights(saved: Any) -> None:
     """Asking for what is not there is a mistake in the request."""
-    for saved in ({"model": WEIGHTS}, WEIGHTS, {"model": WEIGHTS, "model_ema": None}):
-        with pytest.raises(UsageError, match="no averaged") as error:
-            select(saved, ema=True)
-        assert error.value.hint
+    assert select(saved).tensors in (WEIGHTS, EMA_NAMES)
+    with pytest.raises(UsageError, match="no averaged") as error:
+        select(saved, ema=True)
+    assert error.value.hint
 
 
-def test_names_that_all_begin_like_averaged_ones() -> None:
-    """A network whose every name begins with ema_ is taken as it is."""
-    saved = {"ema_a": A, "ema_b": B}
-    assert saved == select(saved).tensors
+EVIL = {"stem.weight": C, "stem.bias": C}
+PREFIXED = {f"module.backbone.{name}": tensor for name, tensor in EVIL.items()}
+
+
+@pytest.mark.parametrize(
+    ("saved", "paths"),
+    [
+        ({"model": WEIGHTS, "state_dict": EVIL}, ("'model'", "'state_dict'")),
+        ({"model": WEIGHTS, "net": {"other": C}}, ("'model'", "'net'")),
+        ({"state_dict": {"model": WEIGHTS}, "model": EVIL}, ("'state_dict.model'", "'model'")),
+        ({"state_dict": {"model": WEIGHTS, **EVIL}}, ("'state_dict.model'", "'state_dict'")),
+        ({"model": WEIGHTS, "weights": EVIL}, ("'model'", "'weights'")),
+        ({"model": WEIGHTS, "weights": PREFIXED}, ("'model'", "'weights'")),
+        ({"model": WEIGHTS, "x": {"y": [1, EVIL]}}, ("'model'", "'x.y.int 1'")),
+        ({"model": WEIGHTS, "x": [[["stem.bias", C]]]}, ("'model'", "'x.int 0'")),
+        ({"model": WEIGHTS, **EVIL}, ("'model'", "''")),
+        ({"model": WEIGHTS, "x": counter(EVIL)}, ("'model'", "'x.args.int 0'")),
+        ({"model": WEIGHTS, "x": subclass(EVIL)}, ("'model'", "'x.pairs'")),
+        ({"model": WEIGHTS, "state_dict": counter({"other": C})}, ("'model'", "Counter()")),
+        ({"model": WEIGHTS, "state_dict": subclass({"other": C})}, ("'model'", "KindOfDict")),
+        ({"model": WEIGHTS, "state_dict": [["other", C]]}, ("'model'", "'state_dict'")),
+        ({"model_ema": WEIGHTS, "weights": EVIL}, ("'model_ema'", "'weights'")),
+        (Dict(["model", tree(EVIL), "model", tree(WEIGHTS)]), ("'model'", "dict of 2")),
+        (
+            {"model": WEIGHTS | {"ema_stem_weight": C, "ema_stem_bias": C, "ema_x": C}, "x": EVIL},
+            ("'model'", "'x'"),
+        ),
+    ],
+)
+def test_rivals_are_refused_and_named(saved: Any, paths: tuple[str, str]) -> None:
+    """Where two loaders could take two different sets of weights, neither is chosen."""
+    with pytest.raises(AmbiguousError) as caught:
+        select(saved)
+    for path in paths:
+        assert path in caught.value.message
+    assert "--key" in (caught.value.hint or "")
+
+
+def test_rivals_among_averaged_weights() -> None:
+    """With --ema, two averaged sets are rivals; without it, they are no rivals of the plain one."""
+    saved = {"model": WEIGHTS, "model_ema": AVERAGE, "ema": {"x": {"model": EVIL}}}
+    assert WEIGHTS == select(saved).tensors
+    with pytest.raises(AmbiguousError, match="model_ema"):
+        select(saved, ema=True)
+    found = select(saved, key="model_ema")
+    assert AVERAGE == found.tensors
+    assert found.is_ema
+
+
+STATE = tree(WEIGHTS)
+MOMENTS = {0: {"exp_avg": A, "exp_avg_sq": B}, 1: {"exp_avg": A, "exp_avg_sq": B}}
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        {"model": WEIGHTS, "optimizer": {"state": MOMENTS}, "scaler": {"scale": A}},
+        {"model": WEIGHTS, "head": {"stem.other": C}},
+        {"model": WEIGHTS, "state_dict": {}, "net": "hornet", "network": [1, 2]},
+        {"model": STATE, "state_dict": STATE, "backup": STATE},
+        {"model": STATE, "model_ema": STATE},
+        {"model": WEIGHTS, "ema": {"shadow": EVIL}},
+        {"model": WEIGHTS, "x": {"n": 3}, "best": C},
+    ],
+)
+def test_what_is_no_rival(saved: Any) -> None:
+    """Other names, the same object again, and averaged copies in their places are no rivals."""
+    assert WEIGHTS == select(saved).tensors
+
+
+@pytest.mark.parametrize(
+    ("key", "wrapper"),
+    [
+        ("model", ("model",)),
+        ("state_dict.net", ("state_dict", "net")),
+        ("a.b", ("a.b",)),
+        ("a.c", ("a", "c")),
+        ("x.y.z", ("x", "y.z")),
+    ],
+)
+def test_the_weights_under_a_key(key: str, wrapper: tuple[str, ...]) -> None:
+    """--key takes what it names, whatever else there is; of keys with dots the longest."""
+    saved: dict[str, Any] = {
+        "model": EVIL,
+        "state_dict": {"net": EVIL},
+        "a": {"b": EVIL, "c": EVIL},
+        "a.b": EVIL,
+        "x": {"y": {"w": 1}, "y.z": EVIL},
+    }
+    parts = saved
+    for part in wrapper[:-1]:
+        parts = parts[part]
+    parts[wrapper[-1]] = WEIGHTS
+    found = select(saved, key=key)
+    assert WEIGHTS == found.tensors
+    assert wrapper == found.wrapper
+    assert not found.is_ema
+
+
+def test_a_key_that_is_not_there() -> None:
+    """The message lists what there is; together with --ema a key is a mistake."""
+    saved = {"model": {"net": WEIGHTS, "epoch": 1}, "x": EVIL}
+    for key in ("weights", "model", "model.epoch", "model.net.stem.bias", ""):
+        with pytest.raises(UsageError, match=r"'model\.net', 'x'"):
+            select(saved, key=key)
+    with pytest.raises(UsageError, match="--ema"):
+        select(saved, key="x", ema=True)
+
+
+def test_mmengine_exchanges_averaged_and_raw_weights() -> None:
+    """In its files `state_dict` is the average, --ema or not; a key takes the raw ones."""
+    raw = {f"module.{name}": tensor for name, tensor in WEIGHTS.items()} | {"steps": A}
+    saved = {"state_dict": AVERAGE, "ema_state_dict": raw, "meta": {"mmengine_version": "0.10.7"}}
+    for found in (select(saved), select(saved, ema=True)):
+        assert AVERAGE == found.tensors
+        assert found.is_ema
+        assert ("state_dict",) == found.ema_wrapper
+        assert ("ema_state_dict",) == found.raw_wrapper
+    found = select(saved, key="ema_state_dict")
+    assert WEIGHTS == found.tensors
+    assert not found.is_ema
+    found = select(saved | {"meta": {"mmcls_version": "0.24.0"}})
+    assert not found.is_ema
+    assert ("ema_state_dict",) == found.ema_wrapper
+    assert found.raw_wrapper is None
+
+
+def test_known_keys_that_go_in_circles() -> None:
+    """What is shared, or holds itself, is looked at once, whatever keys lead to it."""
+    looped = Dict()
+    inner = tree({"net": WEIGHTS, "epoch": 1})
+    for key in ("model", "state_dict", "module", "ema", "model_ema"):
+        looped.flat += [key, looped, f"x{key}", inner]
+    looped.flat += ["net", inner]
+    found = select(looped)
+    assert WEIGHTS == found.tensors
+    assert ("net", "net") == found.wrapper
+    assert 11 == len(found.dropped)
 
 
 MODULE = Call(Global("torch.nn.modules.container", "Sequential"), (), "built")
-MODULE.states = [Dict(["_modules", Dict(), "_parameters", Dict()])]
+MODULE.states = [Dict(["_modules", Dict(), "_parameters", Dict(["weight", A])])]
 DEEP: object = ()  # to hash this would overflow the stack
 for _ in range(200_000):
     DEEP = (DEEP,)
@@ -133,18 +287,20 @@ for _ in range(200_000):
 @pytest.mark.parametrize(
     ("root", "error", "words"),
     [
-        (A, MalformedError, "a single tensor"),
-        (None, MalformedError, "no state dict"),
-        ([A, B], MalformedError, "no state dict"),
+        (A, MalformedError, "no weights in this file"),
+        (None, MalformedError, "found: None"),
+        ([A, B], UnsupportedError, "found: list of 2"),
         ({}, MalformedError, "no weights"),
         ({"epoch": 3}, MalformedError, "epoch: int 3"),
         ({"optimizer": {"state": {0: {"step": A}}}}, MalformedError, "only an optimizer's state"),
         ({"state": {0: {"exp_avg": A}}, "param_groups": []}, MalformedError, "optimizer"),
         ({0: A, 1: B}, MalformedError, "int 0, int 1"),
         ({"model": {0: A, b"x": B}}, MalformedError, "the dict at model"),
-        (Dict([DEEP, A]), MalformedError, "no names"),
+        (Dict([DEEP, A]), MalformedError, "not names"),
         ({"a": A, "b": 3, "c": None}, MalformedError, "b (int 3), c (None)"),
         ({"a": A, "b": [A]}, MalformedError, "b (list of 1)"),
+        ({"a": A} | {f"x{i}": i for i in range(100)}, MalformedError, "and 88 more"),
+        ({"model": {f"a{i}": A for i in range(100_001)}}, MalformedError, "too many tensors"),
         ({"a": A, "x\ud800": B}, MalformedError, "x\\ud800"),
         ({"a": RefusedTensor("sparse"), "b": A}, UnsupportedError, "a (a sparse tensor)"),
         ({"model": {"module.a": A, "a": B}}, MalformedError, "doubled keys"),
@@ -152,21 +308,16 @@ for _ in range(200_000):
         (MODULE, UnsupportedError, "Sequential"),
         ({"model": MODULE}, UnsupportedError, "where: model"),
         ({"state_dict": {"model": MODULE, "w": A}}, UnsupportedError, "state_dict / model"),
+        ({"model": MODULE, "state_dict": WEIGHTS}, AmbiguousError, "Sequential"),
+        ({"model": counter(WEIGHTS)}, UnsupportedError, "Counter"),
     ],
 )
 def test_what_is_no_state_dict(root: Any, error: type[FileRefusedError], words: str) -> None:
     """Each has its own sentence, with the offenders and what to do next."""
-    with pytest.raises(FileRefusedError) as caught:
+    with pytest.raises(error) as caught:
         select(root)
-    assert error is type(caught.value)
     assert words in caught.value.message
     assert caught.value.hint
-
-
-def test_all_offenders_are_counted() -> None:
-    """Many wrong values are one message, the first named and the rest counted."""
-    with pytest.raises(MalformedError, match="and 95 more"):
-        select({"a": A} | {f"x{i}": i for i in range(100)})
 
 
 def test_what_stands_beside_is_described_once() -> None:
@@ -218,22 +369,3 @@ def test_a_hundred_thousand_things_beside() -> None:
     lines = select({"model": WEIGHTS} | {f"x{i}": i for i in range(100_000)}).dropped
     assert 1001 == len(lines)
     assert "and 99000 more" == lines[-1]
-
-
-def test_more_names_than_any_network_has() -> None:
-    """A few bytes a name would otherwise keep every later step busy."""
-    many = Dict([part for i in range(100_001) for part in (f"a{i}", A)])
-    with pytest.raises(MalformedError, match="beyond all measure"):
-        select_state_dict(many)
-
-
-def test_the_forms_that_trainers_write(tmp_path: Path) -> None:
-    """A file as the authors' trainer leaves it, through torch.save and back."""
-    weights = OrderedDict(a=torch.ones(2), b=torch.zeros(3))
-    path = tmp_path / "x.pth"
-    torch.save({"model": weights, "model_ema": weights, "optimizer": {"state": {}}}, path)
-    with open_checkpoint(path) as checkpoint:
-        found = select_state_dict(checkpoint.root)
-    assert ("model_ema",) == found.ema_wrapper
-    assert ["a", "b"] == list(found.tensors)
-    assert "model_ema: OrderedDict of 2; 2 tensors in it" == found.dropped[0]

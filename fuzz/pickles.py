@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of the pickle reader, where atheris is installed (`pip install atheris`).
 
-    python -m tests.fuzz_pickles [seconds] [libFuzzer options]
+    python -m fuzz.pickles [seconds] [libFuzzer options]
 
 Whatever the bytes, the outcome is one of the package's refusals, or tensors within their storage.
 """
@@ -52,18 +52,18 @@ def seeds() -> list[bytes]:
 
 
 def target(data: bytes) -> None:
-    """Scan and carry out a pickle, and take the weights out of it."""
-    from hornet_convert.checkpoint.pickle_scan import scan
+    """Carry out a pickle, and take the weights out of it."""
+    from hornet_convert.checkpoint.pickle_stream import Stream
     from hornet_convert.checkpoint.pickles import Machine
     from hornet_convert.checkpoint.state_dict import select_state_dict
-    from hornet_convert.checkpoint.zip_container import ZipMeaning
-    from hornet_convert.checkpoint.zip_directory import Entry
+    from hornet_convert.checkpoint.tensors import Storage
+    from hornet_convert.checkpoint.torch_objects import TorchMeaning
     from hornet_convert.errors import HornetConvertError
 
-    entries = {f"x/data/{key}": Entry(f"x/data/{key}", 0, 0, STORAGE, 0) for key in range(4)}
+    stream = Stream(lambda at, count: data[at : at + count], 0, len(data))
+    meaning = TorchMeaning(5, lambda found: Storage(0, STORAGE))
     try:
-        scan(data, 0, len(data))
-        root = Machine(data, 0, ZipMeaning(1 << 10, entries, "x", big_endian=False)).run()
+        root = Machine(stream, meaning).run()
         found = select_state_dict(root)
     except HornetConvertError as error:
         message = str(error)

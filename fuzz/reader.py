@@ -1,6 +1,6 @@
 """Mutation testing of the reader: thousands of broken checkpoints, every outcome judged.
 
-    python -m tests.fuzz_reader [--count 20000] [--seed 0] [--jobs 2]
+    python -m fuzz.reader [--count 20000] [--seed 0] [--jobs 2]
 
 Each broken file must be refused with one of the package's errors, found damaged by its checksums,
 or give tensors that are right: those of the unbroken file, or, where a change is of a kind that no
