@@ -9,17 +9,9 @@ import pytest
 import torch
 
 from fixtures import small
-from hornet_convert.checkpoint.reader import open_checkpoint
+from hornet_convert.api.checkpoints import inspect
 from hornet_convert.errors import UsageError
-from hornet_convert.inspect import Inspection, inspect_checkpoint
 from tests.reader.assemble import call, items, named, storage, tensor, text, zip_file
-
-
-def inspected(path: Path, ema: bool = False) -> Inspection:
-    """The report on a file."""
-    with open_checkpoint(path) as checkpoint:
-        return inspect_checkpoint(checkpoint, ema)
-
 
 FORMS: dict[small.Form, tuple[str, tuple[str, ...], str]] = {
     "official-zip": ("zip", ("model",), "official"),
@@ -36,14 +28,11 @@ def test_a_hornet_in_any_form(form: small.Form, tmp_path: Path) -> None:
     """Container, wrapper, layout, model and classes, and every tensor in its block."""
     container, wrapper, layout = FORMS[form]
     path = small.write(tmp_path / "x.pth", form, "w8-gf")
-    found = inspected(path)
-    assert (container, wrapper, layout) == (found.container, found.wrapper, found.layout)
-    assert ("w8-gf", 10, True, None) == (
-        found.model,
-        found.num_classes,
-        found.complete,
-        found.problem,
-    )
+    found = inspect(path)
+    assert (found.container, found.wrapper, found.layout) == (container, wrapper, layout)
+    assert (found.model, found.num_classes) == ("w8-gf", 10)
+    assert found.complete
+    assert found.problem is None
     blocks = [block.name for block in found.blocks]
     assert 2 + 3 + 18 + 2 + 3 + 2 == len(blocks) == len(set(blocks))
     assert {"stem", "head", "stages.1.downsample", "stages.2.blocks.17"} <= set(blocks)
@@ -62,14 +51,14 @@ def test_a_hornet_in_any_form(form: small.Form, tmp_path: Path) -> None:
 def test_what_stands_beside_and_what_is_averaged(tmp_path: Path) -> None:
     """What a trainer leaves is listed, and averaged weights are reported on when asked for."""
     path = small.write(tmp_path / "x.pth", "training-zip", "w8")
-    plain, averaged = inspected(path), inspected(path, ema=True)
-    assert (("model",), False, ("model_ema",)) == (plain.wrapper, plain.is_ema, plain.ema_wrapper)
-    assert (("model_ema",), True) == (averaged.wrapper, averaged.is_ema)
-    assert "w8" == averaged.model
+    plain, averaged = inspect(path), inspect(path, ema=True)
+    assert (plain.wrapper, plain.ema_wrapper) == (("model",), ("model_ema",))
+    assert (averaged.wrapper, averaged.model) == (("model_ema",), "w8")
+    assert averaged.is_ema > plain.is_ema
     heads = [line.partition(":")[0] for line in plain.beside]
     assert ["epoch", "args", "model_ema", "optimizer", "scaler"] == heads
     with pytest.raises(UsageError):
-        inspected(small.write(tmp_path / "y.pth", "bare-zip", "w8"), ema=True)
+        inspect(small.write(tmp_path / "y.pth", "bare-zip", "w8"), ema=True)
 
 
 def test_another_network(tmp_path: Path) -> None:
@@ -85,13 +74,15 @@ def test_another_network(tmp_path: Path) -> None:
         "scale": torch.ones(()),
     }
     torch.save({"state_dict": weights}, path)
-    found = inspected(path)
-    assert (None, None, False, None) == (found.layout, found.model, found.complete, found.problem)
+    found = inspect(path)
+    assert (found.layout, found.model, found.problem) == (None, None, None)
+    assert not found.complete
     assert ["conv1", "layer1.0", "layer1.1", "encoder.layers.11", "scale"] == [
         block.name for block in found.blocks
     ]
     row = found.blocks[1].tensors[0]
-    assert ("float32", (4, 3), 48, False) == (row.dtype, row.shape, row.nbytes, row.contiguous)
+    assert (row.dtype, row.shape, row.nbytes) == ("float32", (4, 3), 48)
+    assert not row.contiguous
     assert {"float32": 4, "int64": 1, "float16": 1} == found.dtypes
 
 
@@ -103,13 +94,13 @@ def test_a_file_without_a_state_dict(tmp_path: Path) -> None:
     model(torch.ones(1, 2)).sum().backward()
     optimizer.step()
     torch.save({"optimizer": optimizer.state_dict(), "odd": [torch.eye(2).to_sparse()]}, path)
-    found = inspected(path)
+    found = inspect(path)
     assert "only an optimizer" in (found.problem or "")
     rows = {row.name: row for block in found.blocks for row in block.tensors}
     assert (3, 2) == rows["optimizer / state / int 0 / momentum_buffer"].shape
     assert "sparse" == rows["odd / int 0"].dtype
     torch.save(model, path)
-    found = inspected(path)
+    found = inspect(path)
     assert "torch.nn.modules.linear.Linear" in (found.problem or "")
     assert found.dangerous
     assert {"torch.nn.modules.linear.Linear"} == {n.name for n in found.names if n.danger}
@@ -121,7 +112,7 @@ def test_a_dangerous_file(tmp_path: Path) -> None:
     weights = items((text("w\x1b[2J"), tensor(storage("0", 1), (1,), (1,))))
     body = items((text("model"), weights), (text("x"), call(named("os", "system"), text("id"))))
     path.write_bytes(zip_file(body, {"0": b"\0\0\x80?"}))
-    found = inspected(path)
+    found = inspect(path)
     assert found.dangerous
     ((name, reason),) = [(n.name, n.danger) for n in found.names if n.danger]
     assert "os.system" == name
@@ -141,9 +132,10 @@ def test_very_many_tensors_are_counted_but_not_all_listed(sound: bool, tmp_path:
         body = shared + b"](" + b"h\x05" * count + b"e"
     path = tmp_path / "x.pth"
     path.write_bytes(zip_file(body, {"0": bytes(24)}))
-    found = inspected(path)
+    found = inspect(path)
     assert sound == (found.problem is None)
     assert 20_000 == sum(len(block.tensors) for block in found.blocks)
-    assert (7, 6 * count, 24 * count) == (found.unlisted, found.parameters, found.nbytes)
+    assert found.unlisted == 7
+    assert (found.parameters, found.nbytes) == (6 * count, 24 * count)
     assert {"float32": count} == found.dtypes
     assert 7 == found.as_json()["unlisted"]

@@ -32,11 +32,10 @@ def test_official_to_openmmlab_is_openmmlabs_own_conversion(name: str) -> None:
 @pytest.mark.parametrize("layout", ["official", "openmmlab"])
 def test_names_and_shapes_are_those_of_the_published_models(name: str, layout: Layout) -> None:
     """The architecture's tensors, translated, are exactly the published model's, shapes too."""
-    published = golden.layout(name, layout)
     classes = golden.outputs(name)["logits"].shape[1]
     shapes = Architecture.from_name(name).shapes(classes)
     names = remap(shapes, "reference", layout).names
-    assert published == {names[key]: shape for key, shape in shapes.items()}
+    assert golden.layout(name, layout) == {names[key]: shape for key, shape in shapes.items()}
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -106,19 +105,13 @@ def test_collisions_are_listed_with_all_their_sources() -> None:
 @pytest.mark.parametrize(("source", "target"), PAIRS)
 def test_no_two_rules_give_one_name(source: Layout, target: Layout) -> None:
     """Over all indices that can occur and more, different keys get different names."""
-    ranges = {
-        "i": range(5),
-        "s": range(1, 5),
-        "j": range(20),
-        "k": range(6),
-        "p": ("weight", "bias"),
-    }
-    column = LAYOUTS.index(source)
+    indices = {"i": range(5), "s": range(1, 5), "j": range(20), "k": range(6)}
+    ranges = {**indices, "p": ("weight", "bias")}
     names: dict[str, str] = {}
-    for rule in RULES:
-        placeholders = [letter for letter in ranges if f"{{{letter}}}" in rule[column]]
-        for values in itertools.product(*(ranges[letter] for letter in placeholders)):
-            key = rule[column].format(**dict(zip(placeholders, values, strict=True)))
+    for rule in (rule[LAYOUTS.index(source)] for rule in RULES):
+        letters = [letter for letter in ranges if f"{{{letter}}}" in rule]
+        for values in itertools.product(*(ranges[letter] for letter in letters)):
+            key = rule.format(**dict(zip(letters, values, strict=True)))
             name = translate(key, source, target)
             assert name is not None
             assert key == translate(name, target, source)

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hornet_convert.checkpoint.tensors import DTYPES, Storage, Tensor, dense_strides
-from hornet_convert.verification.scan import ALIGNMENT, plan
+from hornet_convert.checks.fingerprint import fingerprint
+from hornet_convert.checks.scan import ALIGNMENT, cut
 
 F32 = DTYPES["F32"]
 
@@ -22,7 +23,7 @@ def tensor(offset: int, count: int, crc32: int | None = None) -> Tensor:
     st.integers(32, 300),
     st.integers(0, 50),
 )
-def test_a_plan_covers_the_file_once(
+def test_chunks_cover_the_file_once(
     gaps_and_counts: list[tuple[int, int]], chunk: int, tail: int
 ) -> None:
     """Chunks and their pieces tile the file; each tensor's pieces are its bytes, in order."""
@@ -32,33 +33,24 @@ def test_a_plan_covers_the_file_once(
         tensors[f"t{number}"] = tensor(position, count)
         position += 4 * count
     size = position + tail
-    chunks, apart = plan(size, tensors, chunk)
+    chunks, apart = cut(size, tensors, chunk)
 
     end = 0
-    found: dict[str, list[tuple[int, int]]] = {name: [] for name in tensors}
+    found: dict[str, list[int]] = {name: [] for name in tensors}
     for part in chunks:
         assert part.offset == end
         assert 0 < part.nbytes <= chunk
-        inside = 0
         for piece in part.pieces:
-            assert piece.start == inside
-            inside = piece.stop
+            assert part.offset + piece.start == end
             if piece.tensor is not None:
-                found[piece.tensor].append((part.offset + piece.start, part.offset + piece.stop))
-        assert inside == part.nbytes
-        end += part.nbytes
+                found[piece.tensor] += range(end, part.offset + piece.stop)
+                assert (end - tensors[piece.tensor].storage.offset) % ALIGNMENT == 0
+            end = part.offset + piece.stop
+        assert end == part.offset + part.nbytes
     assert size == end
-    for name, pieces in found.items():
+    for name, bytes_of_it in found.items():
         start, nbytes = tensors[name].span or (0, 0)
-        if name in apart:
-            assert [] == pieces
-            continue
-        position = start
-        for piece_start, piece_stop in pieces:
-            assert position == piece_start
-            assert (piece_start - start) % ALIGNMENT == 0
-            position = piece_stop
-        assert start + nbytes == position
+        assert list(range(start, start + nbytes)) == bytes_of_it
     assert sorted(apart) == sorted(name for name, t in tensors.items() if t.nbytes == 0)
 
 
@@ -71,7 +63,7 @@ def test_tensors_that_share_bytes_are_read_apart() -> None:
         "part": Tensor(F32, (4,), (1,), 8, storage),
         "transposed": Tensor(F32, (4, 4), (1, 4), 0, storage),
     }
-    _, apart = plan(64, tensors)
+    _, apart = cut(64, tensors)
     assert 3 == len(apart)
     assert "transposed" in apart
 
@@ -98,10 +90,16 @@ def test_big_endian_bytes_have_no_span() -> None:
 
 
 def test_the_fingerprint_is_what_its_definition_says() -> None:
-    """Recomputed here from the documented recipe alone."""
-    from hornet_convert.verification.fingerprint import fingerprint
-
-    tensors = {"b.weight": tensor(0, 2), "a": Tensor(DTYPES["F16"], (), (), 0, Storage(8, 2))}
-    digests = {"b.weight": "11" * 32, "a": "22" * 32}
-    text = f"a F16  {'22' * 32}\nb.weight F32 2 {'11' * 32}\n"
-    assert hashlib.sha256(text.encode()).hexdigest() == fingerprint(tensors, digests)
+    """Recomputed here from the documented recipe alone: official names, sorted."""
+    tensors = {
+        "stem.0.bias": tensor(0, 2),
+        "head.fc.bias": Tensor(DTYPES["F16"], (), (), 0, Storage(8, 2)),
+        "head.norm.weight": Tensor(F32, (2, 3), (3, 1), 0, Storage(16, 24)),
+    }
+    digests = {name: f"{number}" * 64 for number, name in enumerate(tensors)}
+    lines = (
+        f"downsample_layers.0.0.bias F32 2 {'0' * 64}\n"
+        f"head.bias F16  {'1' * 64}\n"
+        f"norm.weight F32 2x3 {'2' * 64}\n"
+    )
+    assert hashlib.sha256(lines.encode()).hexdigest() == fingerprint(tensors, digests)

@@ -8,18 +8,19 @@ side and piece by piece.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
-from hornet_convert.checkpoint.reader import open_checkpoint
-from hornet_convert.checkpoint.tensors import Tensor
-from hornet_convert.comparison.difference import Comparer, Difference
+from hornet_convert.checkpoint.reader import Checkpoint, open_checkpoint
+from hornet_convert.checkpoint.tensors import DType, Tensor
+from hornet_convert.checks.findings import Findings
+from hornet_convert.checks.model_file import ModelFile, examine
+from hornet_convert.checks.scan import scan
+from hornet_convert.comparison.difference import Comparer
 from hornet_convert.comparison.outcome import Change, Comparison, Reshaped, Side
+from hornet_convert.family.architecture import Shape
 from hornet_convert.numbers.elements import pieces
-from hornet_convert.verification.scan import Scan, scan
-from hornet_convert.verification.subject import Progress, Subject, examine, reading
+from hornet_convert.report.progress import Progress, reading
 
 
 def compare(a: Path, b: Path, *, ema: bool = False, progress: Progress | None = None) -> Comparison:
@@ -34,71 +35,60 @@ def compare(a: Path, b: Path, *, ema: bool = False, progress: Progress | None = 
         one = _look_at(examine(first), progress)
         two = _look_at(examine(second, ema=ema), progress)
         common = [name for name in one.tensors if name in two.tensors]
-        shaped = [n for n in common if one.tensors[n].shape == two.tensors[n].shape]
-        differing = [name for name in shaped if one.content(name) != two.content(name)]
+        shapes = {name: (one.tensors[name].shape, two.tensors[name].shape) for name in common}
+        shaped = [name for name, (a_shape, b_shape) in shapes.items() if a_shape == b_shape]
+        differing = [name for name in shaped if one.contents[name] != two.contents[name]]
         return Comparison(
-            one.side(),
-            two.side(),
+            one.side,
+            two.side,
             len(shaped) - len(differing),
             tuple(name for name in one.tensors if name not in two.tensors),
             tuple(name for name in two.tensors if name not in one.tensors),
-            tuple(
-                Reshaped(name, one.tensors[name].shape, two.tensors[name].shape)
-                for name in common
-                if name not in shaped
-            ),
+            tuple(Reshaped(name, *shapes[name]) for name in common if name not in shaped),
             _changes(one, two, differing, progress),
         )
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """One file, its keys by the name to compare them under, and what a pass over it saw."""
+class _Seen(NamedTuple):
+    """One open file: its tensors by the name to compare them under, and what a pass saw of it.
 
-    subject: Subject
-    keys: Mapping[str, str]
-    scan: Scan
+    `contents` is what has to agree for a tensor to be the same.
+    """
 
-    @cached_property
-    def tensors(self) -> dict[str, Tensor]:
-        """Tensors by name."""
-        return {name: self.subject.state.tensors[key] for name, key in self.keys.items()}
-
-    def content(self, name: str) -> tuple[object, ...]:
-        """What has to agree for a tensor to be the same."""
-        tensor = self.tensors[name]
-        return tensor.dtype, tensor.shape, self.scan.digests[self.keys[name]]
-
-    def side(self) -> Side:
-        """What to tell of the file."""
-        checkpoint, identity = self.subject.checkpoint, self.subject.identity
-        broken = {storage for storage, _ in self.scan.damaged}
-        return Side(
-            path=str(checkpoint.path),
-            container=checkpoint.container,
-            layout=identity.layout if identity.architecture is not None else None,
-            model=identity.name,
-            num_classes=identity.num_classes if identity.architecture is not None else None,
-            tensors=len(self.tensors),
-            sha256=self.scan.sha256,
-            fingerprint=self.subject.fingerprint(self.scan) if identity.complete else None,
-            damaged=tuple(n for n, tensor in self.tensors.items() if tensor.storage in broken),
-        )
+    checkpoint: Checkpoint
+    side: Side
+    tensors: dict[str, Tensor]
+    contents: dict[str, tuple[DType, Shape, str]]
 
 
-def _look_at(subject: Subject, progress: Progress | None) -> _Seen:
-    checkpoint, tensors = subject.checkpoint, subject.state.tensors
+def _look_at(file: ModelFile, progress: Progress | None) -> _Seen:
+    checkpoint, identity, tensors = file.checkpoint, file.identity, file.state.tensors
     said = reading(progress, f"reading {checkpoint.path.name}")
     seen = scan(checkpoint, tensors, look_at_values=False, progress=said)
-    return _Seen(subject, _named(subject), seen)
+    known = identity.architecture is not None
+    keys = _named(file)
+    side = Side(
+        path=str(checkpoint.path),
+        container=checkpoint.container,
+        layout=identity.layout if known else None,
+        model=identity.name,
+        num_classes=identity.num_classes if known else None,
+        tensors=len(tensors),
+        sha256=seen.sha256,
+        fingerprint=Findings(file, seen).fingerprint,
+        damaged=tuple(name for name, key in keys.items() if key in seen.damaged),
+        dangers=file.dangers,
+    )
+    named = {name: tensors[key] for name, key in keys.items()}
+    contents = {n: (t.dtype, t.shape, seen.digests[keys[n]]) for n, t in named.items()}
+    return _Seen(checkpoint, side, named, contents)
 
 
-def _named(subject: Subject) -> dict[str, str]:
+def _named(file: ModelFile) -> dict[str, str]:
     """Keys in the file's order, by reference name where they have one that is not taken."""
-    identity = subject.identity
-    known: Mapping[str, str] = identity.names if identity.architecture is not None else {}
+    known = file.identity.names if file.identity.architecture is not None else {}
     named: dict[str, str] = {}
-    for key in subject.state.tensors:
+    for key in file.state.tensors:
         name = known.get(key, key)
         if name in named:
             name = key
@@ -112,33 +102,19 @@ def _changes(
     one: _Seen, two: _Seen, differing: list[str], progress: Progress | None
 ) -> tuple[Change, ...]:
     """Read the tensors that differ, side by side."""
-    contents = Counter(one.content(name) for name in one.tensors)
-    places = {one.content(name): name for name in one.tensors}
-    total = sum(one.tensors[name].nbytes for name in differing)
-    done = 0
+    counts = Counter(one.contents.values())
+    places = {content: name for name, content in one.contents.items()}
+    total, done = sum(one.tensors[name].nbytes for name in differing), 0
     changes = []
     for name in differing:
-        content = two.content(name)
-        changes.append(
-            Change(
-                name,
-                one.tensors[name].dtype.torch,
-                two.tensors[name].dtype.torch,
-                _difference(one, two, name),
-                # Where several tensors are alike, as biases of zeros are, it says nothing.
-                places[content] if contents[content] == 1 else None,
-            )
-        )
-        done += one.tensors[name].nbytes
+        a, b, content = one.tensors[name], two.tensors[name], two.contents[name]
+        comparer = Comparer(a.dtype, b.dtype)
+        for x, y in zip(pieces(one.checkpoint, a), pieces(two.checkpoint, b), strict=True):
+            comparer.update(x, y)
+        # Where several tensors are alike, as biases of zeros are, it says nothing.
+        same_as = places[content] if counts[content] == 1 else None
+        changes.append(Change(name, a.dtype.torch, b.dtype.torch, comparer.result(), same_as))
+        done += a.nbytes
         if progress is not None:
             progress("comparing", done, total)
     return tuple(changes)
-
-
-def _difference(one: _Seen, two: _Seen, name: str) -> Difference:
-    a, b = one.tensors[name], two.tensors[name]
-    comparer = Comparer(a.dtype, b.dtype)
-    checkpoints = one.subject.checkpoint, two.subject.checkpoint
-    for x, y in zip(pieces(checkpoints[0], a), pieces(checkpoints[1], b), strict=True):
-        comparer.update(x, y)
-    return comparer.result()

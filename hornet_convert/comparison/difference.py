@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hornet_convert.checkpoint.tensors import DTYPES, DType
 from hornet_convert.numbers import casting
 from hornet_convert.numbers.elements import numbers
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 Kind = Literal["type", "precision", "last digits", "scale", "few", "ema", "other"]
 
@@ -31,27 +30,16 @@ _PRECISION: Final = {"F64": 2.0**-53, "F32": 2.0**-24, "F16": 2.0**-11, "BF16": 
 class Difference:
     """The outcome for one tensor.
 
-    Parameters
-    ----------
-    numel, different
-        Numbers (two in a complex element), and those that differ.
-    largest_absolute, largest_relative
-        Largest difference of two finite values, and that relative to the largest of A's.
-    not_finite
-        Elements that differ and are not finite on one side at least.
-    distance
-        Norm of the difference relative to that of A.
-    correlation
-        Pearson's; NaN where one side is constant.
-    factor
-        By which A has to be multiplied to come nearest to B.
-    kind
-        What it looks like: another element "type" with the same values; a "precision" change, whose
-        rounding is in `rounding`; other "last digits"; a multiple ("scale"); a "few" elements; a
-        small and smooth change as between a model and its average ("ema"); "other".
-    rounding
-        (side that is the other one rounded, element type it was rounded to), for a precision
-        change.
+    `numel` counts numbers, two in a complex element, `different` those that differ, `not_finite`
+    those that differ and are not finite on one side at least. `largest_absolute` is the largest
+    difference of two finite values, `largest_relative` that relative to the largest of A's;
+    `distance` the norm of the difference relative to that of A; `correlation` Pearson's, NaN where
+    one side is constant; `factor` that by which A has to be multiplied to come nearest to B.
+
+    `kind` is what it looks like: another element "type" with the same values; a "precision" change;
+    other "last digits"; a multiple ("scale"); a "few" elements; a small and smooth change as
+    between a model and its average ("ema"); "other". `rounding` is, for a precision change, the
+    side that is the other one rounded, and the element type it was rounded to.
     """
 
     numel: int
@@ -79,16 +67,9 @@ class Comparer:
         self._roundings = list(_roundings(a, b))
         self._complex_and_real = (a.kind == "complex") != (b.kind == "complex")
 
+    @np.errstate(all="ignore")  # what overflows in float64 comes out as not a number
     def update(self, a: NDArray[np.uint8], b: NDArray[np.uint8]) -> None:
         """Look at the next piece of both, as bytes."""
-        import numpy as np
-
-        with np.errstate(all="ignore"):  # what overflows in float64 comes out as not a number
-            self._update(a, b)
-
-    def _update(self, a: NDArray[np.uint8], b: NDArray[np.uint8]) -> None:
-        import numpy as np
-
         x, y = numbers(a, self._a), numbers(b, self._b)
         if self._complex_and_real:  # of a real number the imaginary part is 0
             x, y = _with_imaginary(x, self._a), _with_imaginary(y, self._b)
@@ -111,8 +92,6 @@ class Comparer:
 
     def _add(self, x: NDArray[np.float64], y: NDArray[np.float64], differ: bool) -> None:
         """Add up finite values."""
-        import numpy as np
-
         self._largest_a = max(self._largest_a, float(x.max()), -float(x.min()))
         sums = [x.sum(), y.sum(), _dot(x, x), _dot(y, y), _dot(x, y), 0.0]
         if differ:
@@ -173,7 +152,7 @@ class Comparer:
 
 def _roundings(a: DType, b: DType) -> Iterable[tuple[Literal["a", "b"], str]]:
     """What one side may have been rounded to and still have its type."""
-    if a.code in casting.SOURCES and b.code in casting.SOURCES:
+    if a.code in casting.CASTABLE and b.code in casting.CASTABLE:
         for code in ROUNDED:
             if DTYPES[code].itemsize <= b.itemsize and DTYPES[code].itemsize < a.itemsize:
                 yield "b", code
@@ -183,8 +162,6 @@ def _roundings(a: DType, b: DType) -> Iterable[tuple[Literal["a", "b"], str]]:
 
 def _is_rounded(x: NDArray[Any], y: NDArray[Any], side: Literal["a", "b"], code: str) -> bool:
     """Whether one array is the other one rounded to an element type."""
-    import numpy as np
-
     whole, rounded = (x, y) if side == "b" else (y, x)
     for part in (slice(GLANCE), slice(GLANCE, None)):  # most are found not to be at a glance
         again = numbers(casting.encode(whole[part], DTYPES[code]).view(np.uint8), DTYPES[code])
@@ -195,13 +172,9 @@ def _is_rounded(x: NDArray[Any], y: NDArray[Any], side: Literal["a", "b"], code:
 
 def _with_imaginary(x: NDArray[np.float64], dtype: DType) -> NDArray[np.float64]:
     """Real and imaginary parts in turn, of numbers that are complex already or real."""
-    import numpy as np
-
     return x if dtype.kind == "complex" else np.stack((x, np.zeros_like(x)), axis=-1).ravel()
 
 
 def _dot(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     """Sum of the products; not the BLAS library's, which starts threads for it."""
-    import numpy as np
-
     return float(np.einsum("i,i->", x, y))

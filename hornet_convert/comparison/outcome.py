@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
+from hornet_convert.checkpoint.tensors import DTYPES
+from hornet_convert.checks.identity import CLASSIFIER
 from hornet_convert.comparison.difference import Difference
 from hornet_convert.family.architecture import Shape
-from hornet_convert.verification.identity import CLASSIFIER
-from hornet_convert.verification.naming import by_block, listed, split_block
+from hornet_convert.report.report import Dangers, dangers_to_json, finite
+from hornet_convert.text import by_block, listed, split_block
 
 Look = Literal[
     "equal", "type", "precision", "last digits", "scale", "few", "ema", "moved", "other", "mixed"
@@ -27,7 +29,8 @@ NAMED: Final = 24  # tensors named one by one in a sentence
 class Side:
     """One of the two files; `fingerprint` is None unless it holds a complete HorNet.
 
-    `damaged` are names of tensors whose bytes do not match the container's CRC.
+    `damaged` are names of tensors whose bytes do not match the container's CRC, `dangers` names
+    that a plain `pickle.load` of it should not meet, each with the reason.
     """
 
     path: str
@@ -39,6 +42,7 @@ class Side:
     sha256: str
     fingerprint: str | None
     damaged: tuple[str, ...]
+    dangers: Dangers
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ class Comparison:
             if names
         ]
         if self.changed:
-            parts.append(_SENTENCES[self.look](self.changed))
+            parts.append(_in_words(self.look, self.changed))
         common = f"{self.same} tensors are the same bit for bit"
         if not parts:
             return f"The same weights: all {common}."
@@ -156,18 +160,11 @@ class Comparison:
             **asdict(self),
             "blocks": [asdict(block) for block in self.blocks],
         }
+        for name, side in (("a", self.a), ("b", self.b)):
+            document[name] |= dangers_to_json(side.dangers)
         for row, change in zip(document["changed"], self.changed, strict=True):
             row["looks_like"] = change.look
-        finite: dict[str, Any] = _finite(document)
-        return finite
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return dict(finite(document))
 
 
 def look(changes: Sequence[Change], common: int) -> Look:
@@ -186,76 +183,57 @@ def look(changes: Sequence[Change], common: int) -> Look:
     return "other" if "other" in kinds and kinds <= {"other", "ema", "few"} else "mixed"
 
 
-def _type(changes: Sequence[Change]) -> str:
-    types = {f"{change.dtype_a} in A, {change.dtype_b} in B" for change in changes}
-    return f"{_tensors(changes)} the same values in another type ({'; '.join(sorted(types))})"
-
-
-def _precision(changes: Sequence[Change]) -> str:
-    rounding = next(c.difference.rounding for c in changes if c.difference.rounding)
-    whole, rounded = ("A", "B") if rounding[0] == "b" else ("B", "A")
-    return f"A change of precision: {rounded} is {whole} rounded to {_TORCH[rounding[1]]}"
-
-
-def _last_digits(changes: Sequence[Change]) -> str:
-    return f"{_tensors(changes)} other last digits: the same numbers, computed or rounded otherwise"
-
-
-def _scale(changes: Sequence[Change]) -> str:
-    factors = [change.difference.factor for change in changes]
-    if max(factors) - min(factors) <= 1e-5 * max(map(abs, factors)):
-        said = f"times {factors[0]:.6g}"
-    else:
-        said = f"times a factor of its own, {min(factors):.6g} to {max(factors):.6g}"
-    return f"A change of scale: {_where(changes)} of B is that of A {said}"
-
-
-def _few(changes: Sequence[Change]) -> str:
-    elements = sum(change.difference.different for change in changes)
-    numbers = "1 number differs" if elements == 1 else f"{elements} numbers differ"
-    return f"{numbers}, in {_where(changes)}: an edit, or damaged bytes"
-
-
-def _ema(changes: Sequence[Change]) -> str:
-    distance = statistics.median(change.difference.distance for change in changes)
-    known = [c.difference.correlation for c in changes if not math.isnan(c.difference.correlation)]
-    correlation = f", correlation {statistics.median(known):.4f}" if known else ""
-    return (
-        f"{_tensors(changes)} a small and smooth change (median {distance:.2%}{correlation}): "
-        "an averaged (EMA) twin, or another moment of the same training"
-    )
-
-
-def _moved(changes: Sequence[Change]) -> str:
-    pairs = [f"{change.name} of B is {change.same_as} of A" for change in changes]
-    return f"Tensors under other names: {listed(pairs)}"
-
-
-def _other(changes: Sequence[Change]) -> str:
+def _in_words(seen: Look, changes: Sequence[Change]) -> str:
+    """What changes look like together, in a sentence without its full stop."""
+    count = "1 tensor has" if len(changes) == 1 else f"{len(changes)} tensors have"
+    where = _where([change.name for change in changes])
+    differences = [change.difference for change in changes]
+    if seen == "type":
+        types = sorted({f"{change.dtype_a} in A, {change.dtype_b} in B" for change in changes})
+        return f"{count} the same values in another type ({'; '.join(types)})"
+    if seen == "precision":
+        side, code = next(d.rounding for d in differences if d.rounding)
+        whole, rounded = ("A", "B") if side == "b" else ("B", "A")
+        return f"A change of precision: {rounded} is {whole} rounded to {DTYPES[code].torch}"
+    if seen == "last digits":
+        return f"{count} other last digits: the same numbers, computed or rounded otherwise"
+    if seen == "scale":
+        factors = [difference.factor for difference in differences]
+        said = f"a factor of its own, {min(factors):.6g} to {max(factors):.6g}"
+        if max(factors) - min(factors) <= 1e-5 * max(map(abs, factors)):
+            said = f"{factors[0]:.6g}"
+        return f"A change of scale: {where} of B is that of A times {said}"
+    if seen == "few":
+        elements = sum(difference.different for difference in differences)
+        numbers = "1 number differs" if elements == 1 else f"{elements} numbers differ"
+        return f"{numbers}, in {where}: an edit, or damaged bytes"
+    if seen == "ema":
+        said = f"median {statistics.median(d.distance for d in differences):.2%}"
+        if known := [d.correlation for d in differences if not math.isnan(d.correlation)]:
+            said += f", correlation {statistics.median(known):.4f}"
+        return (
+            f"{count} a small and smooth change ({said}): "
+            "an averaged (EMA) twin, or another moment of the same training"
+        )
+    if seen == "moved":
+        pairs = [f"{change.name} of B is {change.same_as} of A" for change in changes]
+        return f"Tensors under other names: {listed(pairs)}"
+    if seen == "mixed":
+        counts = Counter(change.look for change in changes).most_common()
+        said = ", ".join(f"{number} {_WORDS[kind]}" for kind, number in counts)
+        return f"Changes of several kinds ({said}): {where}"
     if {change.name for change in changes} <= set(CLASSIFIER):
         return "Another classifier (head.fc)"
-    return f"Other weights in {len(changes)} tensors: {_where(changes)}"
+    return f"Other weights in {len(changes)} tensors: {where}"
 
 
-def _mixed(changes: Sequence[Change]) -> str:
-    counts = Counter(change.look for change in changes)
-    said = [f"{count} {_WORDS[kind]}" for kind, count in counts.most_common()]
-    return f"Changes of several kinds ({', '.join(said)}): {_where(changes)}"
-
-
-def _where(changes: Sequence[Change]) -> str:
+def _where(names: Sequence[str]) -> str:
     """Names by block while they are few, then blocks."""
-    names = [change.name for change in changes]
     if len(names) <= NAMED:
         return by_block(names)
     return listed(list(dict.fromkeys(split_block(name)[0] or name for name in names)), most=6)
 
 
-def _tensors(changes: Sequence[Change]) -> str:
-    return "1 tensor has" if len(changes) == 1 else f"{len(changes)} tensors have"
-
-
-_TORCH: Final = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _WORDS: Final[dict[Look, str]] = {
     "type": "of another type",
     "precision": "rounded",
@@ -265,15 +243,4 @@ _WORDS: Final[dict[Look, str]] = {
     "ema": "changed a little",
     "moved": "moved",
     "other": "other weights",
-}
-_SENTENCES: Final[dict[Look, Callable[[Sequence[Change]], str]]] = {
-    "type": _type,
-    "precision": _precision,
-    "last digits": _last_digits,
-    "scale": _scale,
-    "few": _few,
-    "ema": _ema,
-    "moved": _moved,
-    "other": _other,
-    "mixed": _mixed,
 }

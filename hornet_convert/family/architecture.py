@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -29,13 +30,9 @@ _NAME = re.compile(
 class Architecture:
     """One member of the family.
 
-    Parameters
-    ----------
-    width
-        Channels C of the first stage; the stages have C, 2C, 4C and 8C. A multiple of 4.
-    filter_resolution
-        Side of the image, in pixels, that the global-local filters are sized for; None for a plain
-        model, whose filters are 7×7 depthwise convolutions everywhere.
+    `width` is the channels C of the first stage, a multiple of 4; the stages have C, 2C, 4C and 8C.
+    `filter_resolution` is the side of the image, in pixels, that the global-local filters are sized
+    for; None for a plain model, whose filters are 7×7 depthwise convolutions everywhere.
     """
 
     width: int
@@ -62,9 +59,8 @@ class Architecture:
     @property
     def name(self) -> str:
         """Short name: `tiny`, `large-gf384`, `w8-gf`."""
-        size = next(
-            (size for size, width in WIDTHS.items() if width == self.width), f"w{self.width}"
-        )
+        sizes = {width: size for size, width in WIDTHS.items()}
+        size = sizes.get(self.width, f"w{self.width}")
         if self.filter_resolution is None:
             return size
         suffix = "" if self.filter_resolution == NATIVE_RESOLUTION else str(self.filter_resolution)
@@ -164,28 +160,18 @@ def infer(shapes: Mapping[str, Shape]) -> Architecture | None:
     Reads the width off the first tensor that shows it and the filter size off any filter, so that a
     few missing or wrong tensors do not hide what the rest is.
     """
-    width = _infer_width(shapes)
-    if width is None or width < 4 or width % 4:
-        return None
-    filters = [
-        shape[1] * (4 << int(name.split(".")[1]))
-        for name, shape in shapes.items()
-        if name.endswith(".complex_weight") and len(shape) == 4
-    ]
-    if not filters:
-        return Architecture(width)
-    resolution = max(set(filters), key=lambda side: (filters.count(side), side))
-    return Architecture(width, resolution) if resolution >= 32 else None
-
-
-def _infer_width(shapes: Mapping[str, Shape]) -> int | None:
-    votes: dict[int, int] = {}
+    widths, sides = Counter[int](), Counter[int]()
     for name, shape in shapes.items():
+        stage = int(name.split(".")[1]) if name.startswith("stages.") else 0
         if name.endswith((".gamma1", ".norm1.weight")) and len(shape) == 1:
-            stage = int(name.split(".")[1])
             if stage < 4 and shape[0] % (1 << stage) == 0:
-                width = shape[0] >> stage
-                votes[width] = votes.get(width, 0) + 1
+                widths[shape[0] >> stage] += 1
         elif name == "stem.0.weight" and len(shape) == 4:
-            votes[shape[0]] = votes.get(shape[0], 0) + 1
-    return max(votes, key=lambda width: votes[width]) if votes else None
+            widths[shape[0]] += 1
+        elif name.endswith(".complex_weight") and len(shape) == 4:
+            sides[shape[1] * (4 << stage)] += 1
+    ((width, _),) = widths.most_common(1) or [(0, 0)]
+    side = max(sides, key=lambda side: (sides[side], side), default=None)
+    if width < 4 or width % 4 or (side is not None and side < 32):
+        return None
+    return Architecture(width, side)

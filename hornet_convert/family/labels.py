@@ -17,7 +17,6 @@ IN1K_CLASSES: Final = 1000
 IN21K_CLASSES: Final = 10459
 
 _LISTS: Final = {IN1K_CLASSES: "imagenet-1k.json", IN21K_CLASSES: "imagenet-21k-p.json"}
-_MAP: Final = "in1k-to-in21k.json"
 
 
 @dataclass(frozen=True)
@@ -31,10 +30,9 @@ class ImageClass:
 @cache
 def classes(num_classes: int) -> tuple[ImageClass, ...] | None:
     """The classes of a head with that many rows, in the order of the rows; None if not known."""
-    name = _LISTS.get(num_classes)
-    if name is None:
+    if num_classes not in _LISTS:
         return None
-    return tuple(ImageClass(synset, words) for synset, words in _data(name))
+    return tuple(ImageClass(synset, words) for synset, words in _data(_LISTS[num_classes]))
 
 
 @cache
@@ -45,13 +43,10 @@ def in1k_index() -> dict[str, int]:
 
 @cache
 def in1k_rows(num_classes: int) -> tuple[int, ...] | None:
-    """The rows of a head that stand for the classes of ImageNet-1k, in their order.
-
-    None for a head that has none known.
-    """
+    """The rows of a head that stand for the classes of ImageNet-1k, in their order, if known."""
     if num_classes == IN1K_CLASSES:
         return tuple(range(IN1K_CLASSES))
-    return tuple(_data(_MAP)) if num_classes == IN21K_CLASSES else None
+    return tuple(_data("in1k-to-in21k.json")) if num_classes == IN21K_CLASSES else None
 
 
 def _data(name: str) -> Any:

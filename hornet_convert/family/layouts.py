@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Literal, get_args
 
@@ -24,16 +24,21 @@ _BLOCK_PARTS = (
     # reference, official, openmmlab
     ("gamma1", "gamma1", "gamma1.weight"),
     ("gamma2", "gamma2", "gamma2.weight"),
-    ("norm1.{p}", "norm1.{p}", "norm1.{p}"),
-    ("norm2.{p}", "norm2.{p}", "norm2.{p}"),
-    ("gnconv.proj_in.{p}", "gnconv.proj_in.{p}", "gnconv.proj_in.{p}"),
-    ("gnconv.proj_out.{p}", "gnconv.proj_out.{p}", "gnconv.proj_out.{p}"),
+    *(
+        (name, name, name)
+        for name in (
+            "norm1.{p}",
+            "norm2.{p}",
+            "gnconv.proj_in.{p}",
+            "gnconv.proj_out.{p}",
+            "gnconv.dwconv.{p}",
+            "gnconv.dwconv.dw.weight",
+            "gnconv.dwconv.complex_weight",
+            "gnconv.dwconv.pre_norm.{p}",
+            "gnconv.dwconv.post_norm.{p}",
+        )
+    ),
     ("gnconv.pws.{k}.{p}", "gnconv.pws.{k}.{p}", "gnconv.projs.{k}.{p}"),
-    ("gnconv.dwconv.{p}", "gnconv.dwconv.{p}", "gnconv.dwconv.{p}"),
-    ("gnconv.dwconv.dw.weight", "gnconv.dwconv.dw.weight", "gnconv.dwconv.dw.weight"),
-    ("gnconv.dwconv.complex_weight",) * 3,
-    ("gnconv.dwconv.pre_norm.{p}", "gnconv.dwconv.pre_norm.{p}", "gnconv.dwconv.pre_norm.{p}"),
-    ("gnconv.dwconv.post_norm.{p}", "gnconv.dwconv.post_norm.{p}", "gnconv.dwconv.post_norm.{p}"),
     ("mlp.fc1.{p}", "pwconv1.{p}", "pwconv1.{p}"),
     ("mlp.fc2.{p}", "pwconv2.{p}", "pwconv2.{p}"),
 )
@@ -73,44 +78,34 @@ _PLACEHOLDERS = {
 
 
 @cache
-def _patterns(layout: Layout) -> tuple[re.Pattern[str], tuple[re.Pattern[str], ...]]:
-    """One pattern that tells which rule a key of a layout follows, and the pattern of each rule."""
-    column = LAYOUTS.index(layout)
-    texts = [re.escape(rule[column]) for rule in RULES]
-    for placeholder, values in _PLACEHOLDERS.items():
-        group = f"(?P<{placeholder}>{values})"
-        texts = [text.replace(re.escape(f"{{{placeholder}}}"), group) for text in texts]
-    nameless = [re.sub(r"\?P<\w>", "?:", text) for text in texts]
-    which = "|".join(f"(?P<r{number}>{text})" for number, text in enumerate(nameless))
-    return re.compile(which), tuple(re.compile(text) for text in texts)
+def _pattern(layout: Layout) -> re.Pattern[str]:
+    """Matches a key of a layout: group `r<n>` by rule n, and its indices by `i<n>`, `j<n>`, …."""
+    rules = []
+    for number, rule in enumerate(RULES):
+        text = re.escape(rule[LAYOUTS.index(layout)])
+        for letter, values in _PLACEHOLDERS.items():
+            text = text.replace(re.escape(f"{{{letter}}}"), f"(?P<{letter}{number}>{values})")
+        rules.append(f"(?P<r{number}>{text})")
+    return re.compile("|".join(rules))
 
 
 def translate(key: str, source: Layout, target: Layout) -> str | None:
     """The name in layout `target` of what is `key` in layout `source`; None if unknown."""
-    which, patterns = _patterns(source)
-    found = which.fullmatch(key)
-    if found is None or found.lastgroup is None:
+    match = _pattern(source).fullmatch(key)
+    if match is None or match.lastgroup is None:
         return None
-    rule = int(found.lastgroup.removeprefix("r"))
-    indices = patterns[rule].fullmatch(key)
-    return (
-        None
-        if indices is None
-        else RULES[rule][LAYOUTS.index(target)].format(**indices.groupdict())
-    )
+    number, groups = match.lastgroup[1:], match.re.groupindex
+    indices = {n: match[n + number] for n in _PLACEHOLDERS if n + number in groups}
+    return RULES[int(number)][LAYOUTS.index(target)].format(**indices)
 
 
 @dataclass(frozen=True)
 class Remapping:
-    """Keys of a state dict and what they are called in another layout.
+    """Target key by source key; keys no rule knows; groups of keys with one and the same target."""
 
-    `names` maps source key to target key; `unknown` are keys no rule knows; `collisions` are groups
-    of source keys with one and the same target.
-    """
-
-    names: dict[str, str] = field(default_factory=dict)
-    unknown: tuple[str, ...] = ()
-    collisions: tuple[tuple[str, ...], ...] = ()
+    names: dict[str, str]
+    unknown: tuple[str, ...]
+    collisions: tuple[tuple[str, ...], ...]
 
 
 def remap(keys: Iterable[str], source: Layout, target: Layout) -> Remapping:
@@ -138,7 +133,6 @@ def detect(keys: Iterable[str]) -> Layout | None:
     counts = dict.fromkeys(LAYOUTS, 0)
     for key in keys:
         for layout in LAYOUTS:
-            if translate(key, layout, layout) is not None:
-                counts[layout] += 1
+            counts[layout] += _pattern(layout).fullmatch(key) is not None
     best = max(LAYOUTS, key=lambda layout: counts[layout])
     return best if counts[best] else None

@@ -8,12 +8,15 @@ definition in `architecture.py`, not copied from here.
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
-from hornet_convert.errors import UnknownModelError, printable
+from hornet_convert.errors import UnknownModelError
 from hornet_convert.family.architecture import Architecture
+from hornet_convert.text import printable
 
 OPENMMLAB_BASE_URL = "https://download.openmmlab.com/mmclassification/v0/hornet/"
 OFFICIAL_URL = "https://cloud.tsinghua.edu.cn/f/{id}/?dl=1"
@@ -58,6 +61,8 @@ class Published:
     batch_config: str | None = None
     errata: tuple[str, ...] = ()
 
+    published_classes: ClassVar[int] = 1000  # that the published parameter counts stand for
+
     @cached_property
     def architecture(self) -> Architecture:
         """Its architecture."""
@@ -82,11 +87,6 @@ class Published:
     def official_urls(self) -> tuple[str, ...]:
         """The authors' share links, current first."""
         return tuple(OFFICIAL_URL.format(id=link) for link in self.official_links)
-
-    @property
-    def published_classes(self) -> int:
-        """Classes that the published parameter count stands for: 1000 in every row."""
-        return 1000
 
     @property
     def parameters_are_right(self) -> bool:
@@ -145,28 +145,41 @@ MODELS: tuple[Published, ...] = (
 
 BY_NAME = {model.name: model for model in MODELS}
 
-_HASH = re.compile(r"-[0-9a-f]{8,64}$")
+_HASH = re.compile(r"-([0-9a-f]{8,64})$")
 _EXTENSION = re.compile(r"\.(pth|pt|safetensors)$")
 
 
 def find(name: str) -> Published:
     """The row a user means: short name, README label, authors' name, published file stem or file.
 
+    In a `.safetensors` file's name the hash is of its own bytes, else that of a publication.
     Raises UnknownModelError, with the nearest names as suggestions.
     """
-    plain = _plain(name)
-    aliases = {_plain(alias): model for model in MODELS for alias in _aliases(model)}
-    if plain in aliases:
-        return aliases[plain]
-    near = difflib.get_close_matches(plain, list(aliases), n=3, cutoff=0.5)
-    suggestions = list(dict.fromkeys(aliases[alias].name for alias in near))
+    plain, digits = _plain(name)
+    aliases = _by_alias()
+    if plain not in aliases:
+        near = difflib.get_close_matches(plain, list(aliases), n=3, cutoff=0.5)
+        meant = " or ".join(dict.fromkeys(aliases[alias].name for alias in near))
+        raise UnknownModelError(
+            f"no HorNet is called {printable(name)!r}",
+            expected="one of " + ", ".join(BY_NAME),
+            hint=f"Did you mean {meant}?" if meant else "See `hornet-convert list`.",
+        )
+    model = aliases[plain]
+    if digits is None or digits[:8] in (model.sha8, *model.superseded):
+        return model
+    before = "".join(f", or {old} of 2022-09-09" for old in model.superseded)
     raise UnknownModelError(
-        f"no HorNet is called {printable(name)!r}",
-        expected="one of " + ", ".join(BY_NAME),
-        hint=f"Did you mean {' or '.join(suggestions)}?"
-        if suggestions
-        else "See `hornet-convert list`.",
+        f"no file of {model.label} was published with the hash {digits}",
+        where=printable(name),
+        expected=f"{model.sha8}{before}",
+        hint=f"Leave the hash out for the current file: {model.name}.",
     )
+
+
+def known(name: str) -> Published | None:
+    """The row of a name, whatever hash is in it; None if there is no such row."""
+    return _by_alias().get(_plain(name)[0])
 
 
 def architecture_of(name: str) -> Architecture:
@@ -183,11 +196,14 @@ def architecture_of(name: str) -> Architecture:
 def with_hash(digits: str) -> tuple[Published, bool] | None:
     """The row whose current (True) or superseded (False) publication a SHA-256 belongs to."""
     for model in MODELS:
-        if digits[:8] == model.sha8:
-            return model, True
-        if digits[:8] in model.superseded:
-            return model, False
+        if digits[:8] in (model.sha8, *model.superseded):
+            return model, digits[:8] == model.sha8
     return None
+
+
+@functools.cache
+def _by_alias() -> dict[str, Published]:
+    return {_plain(alias)[0]: model for model in MODELS for alias in _aliases(model)}
 
 
 def _aliases(model: Published) -> tuple[str, ...]:
@@ -195,7 +211,10 @@ def _aliases(model: Published) -> tuple[str, ...]:
     return (model.name, f"hornet-{model.name}", model.label, short, model.authors_name, model.stem)
 
 
-def _plain(name: str) -> str:
-    """Spelling that does not distinguish case, separators, hash or extension."""
-    stem = _HASH.sub("", _EXTENSION.sub("", name.strip().lower()))
-    return re.sub(r"[\s_-]+", "-", stem)
+def _plain(name: str) -> tuple[str, str | None]:
+    """Spelling without case, kind of separator and extension, and the hash of a publication."""
+    lower = name.strip().lower()
+    stem = _EXTENSION.sub("", lower)
+    found = None if lower.endswith(".safetensors") else _HASH.search(stem)
+    plain = re.sub(r"[\s_-]+", "-", _HASH.sub("", stem))
+    return plain, None if found is None else found[1]

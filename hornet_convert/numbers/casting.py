@@ -6,16 +6,22 @@ Source: IEEE 754; bfloat16 is the upper half of a float32.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hornet_convert.checkpoint.tensors import DType
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+NUMPY: Final = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2",
+    "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "u1",
+    "C64": "<f4", "C128": "<f8",
+}  # fmt: skip
+"""numpy's type for each element type it has; of a complex number, that of one part."""
 
-_NUMPY: Final = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
-SOURCES: Final = frozenset({*_NUMPY, "BF16"})
+CASTABLE: Final = frozenset({"F64", "F32", "F16", "BF16"})
 
 
 @dataclass
@@ -42,20 +48,16 @@ def cast(
 
 def decode(data: memoryview, dtype: DType) -> NDArray[Any]:
     """Numbers as numpy has them; bfloat16 as float32, which holds it exactly."""
-    import numpy as np
-
     if dtype.code == "BF16":
         return (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
-    return np.frombuffer(data, _NUMPY[dtype.code])
+    return np.frombuffer(data, NUMPY[dtype.code])
 
 
 def encode(values: NDArray[Any], dtype: DType) -> NDArray[Any]:
     """Rounded numbers: an array of the type, for bfloat16 of its bits."""
-    import numpy as np
-
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         if dtype.code != "BF16":
-            return values.astype(_NUMPY[dtype.code])
+            return values.astype(NUMPY[dtype.code])
         if values.dtype.itemsize == 8:
             values = _rounded_to_odd(values)
         bits = values.astype("<f4", copy=False).view("<u4")
@@ -73,8 +75,6 @@ def encode(values: NDArray[Any], dtype: DType) -> NDArray[Any]:
 
 def _rounded_to_odd(values: NDArray[Any]) -> NDArray[Any]:
     """float64 as float32, the last bit odd where inexact: what rounds that again rounds once."""
-    import numpy as np
-
     nearest = values.astype("<f4")
     bits = nearest.view("<u4")
     widened = nearest.astype("<f8")
@@ -85,9 +85,7 @@ def _rounded_to_odd(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _count(values: NDArray[Any], result: NDArray[Any], target: DType, losses: Losses) -> None:
-    import numpy as np
-
-    numbers = decode(result.view("u1").data, target) if target.code == "BF16" else result
+    numbers = decode(result.view("u1").data, target)
     infinite = np.isinf(numbers)
     if infinite.any():
         losses.overflowed += int(np.count_nonzero(infinite & np.isfinite(values)))

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hornet_convert.checkpoint.reader import Checkpoint
 from hornet_convert.checkpoint.tensors import Tensor
 from hornet_convert.numbers.elements import numbers, pieces
-from hornet_convert.numbers.standing import BlockStatistics, Statistics, TensorStatistics, judged
-from hornet_convert.verification.naming import split_block
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from hornet_convert.report.statistics import BlockStatistics, Statistics, TensorStatistics, judged
+from hornet_convert.text import split_block
 
 
 class Collector:
-    """Adds up the statistics of a tensor, piece by piece."""
+    """Adds up the statistics of a tensor, piece by piece, or of several tensors."""
 
-    def __init__(self) -> None:
-        self.numel = self.zeros = self.finite = 0
-        self.total = self.squares = 0.0
-        self.minimum, self.maximum = math.inf, -math.inf
+    def __init__(self, others: Sequence[Collector] = ()) -> None:
+        self.numel: int = sum(other.numel for other in others)
+        self.zeros: int = sum(other.zeros for other in others)
+        self.finite: int = sum(other.finite for other in others)
+        self.total: float = sum((other.total for other in others), 0.0)
+        self.squares: float = sum((other.squares for other in others), 0.0)
+        self.minimum: float = min((other.minimum for other in others), default=math.inf)
+        self.maximum: float = max((other.maximum for other in others), default=-math.inf)
 
+    @np.errstate(all="ignore")
     def update(self, values: NDArray[np.float64]) -> None:
         """Look at the next values."""
-        import numpy as np
-
         self.numel += values.size
         finite = np.isfinite(values)
         if not finite.all():
@@ -37,21 +38,10 @@ class Collector:
             return
         self.finite += values.size
         self.zeros += values.size - int(np.count_nonzero(values))
-        with np.errstate(all="ignore"):
-            self.total += float(values.sum())
-            self.squares += float(np.einsum("i,i->", values, values))  # np.dot starts threads
+        self.total += float(values.sum())
+        self.squares += float(np.einsum("i,i->", values, values))  # np.dot starts threads
         self.minimum = min(self.minimum, float(values.min()))
         self.maximum = max(self.maximum, float(values.max()))
-
-    def add(self, other: Collector) -> None:
-        """Add what another one has seen."""
-        self.numel += other.numel
-        self.zeros += other.zeros
-        self.finite += other.finite
-        self.total += other.total
-        self.squares += other.squares
-        self.minimum = min(self.minimum, other.minimum)
-        self.maximum = max(self.maximum, other.maximum)
 
     def result(self) -> Statistics:
         """What was seen."""
@@ -60,15 +50,10 @@ class Collector:
             nan = math.nan
             return Statistics(self.numel, nan, nan, nan, nan, nan, 0, missing)
         mean, square = self.total / self.finite, self.squares / self.finite
+        deviation = math.sqrt(max(square - mean * mean, 0.0))
+        bounds = self.minimum, self.maximum
         return Statistics(
-            self.numel,
-            mean,
-            math.sqrt(max(square - mean * mean, 0.0)),
-            math.sqrt(square),
-            self.minimum,
-            self.maximum,
-            self.zeros,
-            missing,
+            self.numel, mean, deviation, math.sqrt(square), *bounds, self.zeros, missing
         )
 
 
@@ -90,28 +75,17 @@ def weight_statistics(
         done += tensors[name].nbytes
         if progress is not None:
             progress(done, total)
-    rows = judged(
-        [
-            TensorStatistics(name, seen[name].result(), _fan_in(name, tensors[name].shape))
-            for name in tensors
-        ]
-    )
     blocks: dict[str, list[TensorStatistics]] = {}
-    for row in rows:
+    for row in judged(
+        [TensorStatistics(n, seen[n].result(), _fan_in(n, tensors[n].shape)) for n in tensors]
+    ):
         blocks.setdefault(split_block(row.name)[0], []).append(row)
     return tuple(
-        BlockStatistics(block, _sum([seen[row.name] for row in group]), tuple(group))
-        for block, group in blocks.items()
+        BlockStatistics(block, Collector([seen[row.name] for row in rows]).result(), tuple(rows))
+        for block, rows in blocks.items()
     )
 
 
 def _fan_in(name: str, shape: tuple[int, ...]) -> int:
     """Inputs of one output of a convolution or linear layer; 1 for everything else."""
     return 1 if name.endswith("complex_weight") else math.prod(shape[1:])
-
-
-def _sum(collectors: Sequence[Collector]) -> Statistics:
-    whole = Collector()
-    for collector in collectors:
-        whole.add(collector)
-    return whole.result()

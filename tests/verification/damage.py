@@ -6,10 +6,10 @@ block, final norm, classifier.
 
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations, pairwise
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,7 @@ from hornet_convert.family.architecture import DEPTHS
 Array = npt.NDArray[np.float32]
 Weights = Mapping[str, Array]
 
-_PART: Final = re.compile(
-    r"stem|stages\.\d+\.downsample|stages\.\d+\.blocks\.\d+|head\.norm|head\.fc"
-)
+_PART: Final = re.compile(r"^(?:stem|stages\.\d+\.(?:downsample|blocks\.\d+)|head\.norm|head\.fc)")
 
 
 @dataclass(frozen=True)
@@ -31,11 +29,6 @@ class Damage:
     what: str
     changed: Weights = field(compare=False)
 
-    @property
-    def is_one(self) -> bool:
-        """Whether any tensor is given."""
-        return bool(self.changed)
-
     def done_to(self, weights: Weights) -> dict[str, Array]:
         """All weights, damaged."""
         return dict(weights) | dict(self.changed)
@@ -43,9 +36,7 @@ class Damage:
 
 def part_of(name: str) -> str:
     """The part of the network that a tensor belongs to."""
-    match = _PART.match(name)
-    assert match is not None, name
-    return match[0]
+    return str(_PART.findall(name)[0])
 
 
 def parts(weights: Weights) -> dict[str, list[str]]:
@@ -110,18 +101,21 @@ def transposed(array: Array) -> Array | None:
     return None
 
 
+PAIRS: Final = {
+    "norm1": "norm2",
+    "gamma1": "gamma2",
+    "gnconv.dwconv.pre_norm": "gnconv.dwconv.post_norm",
+}
+
+
 def norms_and_scales(weights: Weights) -> Iterator[Damage]:
     """Whole norms, and the layer scales, taken for each other in every block."""
-    pairs = (("norm1", "norm2"), ("gamma1", "gamma2"))
-    filters = (("gnconv.dwconv.pre_norm", "gnconv.dwconv.post_norm"),)
     for part, names in parts(weights).items():
-        for one, two in (*pairs, *filters):
-            ends = [n.removeprefix(f"{part}.{one}") for n in names if n.startswith(f"{part}.{one}")]
-            changed: dict[str, Array] = {}
-            for end in ends:
-                changed[f"{part}.{one}{end}"] = weights[f"{part}.{two}{end}"]
-                changed[f"{part}.{two}{end}"] = weights[f"{part}.{one}{end}"]
-            if changed:
+        for one, two in PAIRS.items():
+            swapped = {n: n.replace(one, two) for n in names if n.startswith(f"{part}.{one}")}
+            swapped |= {other: name for name, other in swapped.items()}
+            if swapped:
+                changed = {name: weights[other] for name, other in swapped.items()}
                 yield Damage(f"{one} and {two} of {part} swapped", changed)
 
 
@@ -141,12 +135,8 @@ def _resize(array: Array, axis: int, size: int) -> Array:
     """Bilinear along one axis, corners aligned."""
     old = array.shape[axis]
     at = np.linspace(0, old - 1, size)
-    below = np.minimum(at.astype(int), max(old - 2, 0))
-    share = (at - below).reshape([-1 if a == axis else 1 for a in range(array.ndim)])
-    above = np.minimum(below + 1, old - 1)
-    mixed: npt.NDArray[Any] = np.take(array, below, axis) * (1 - share)
-    mixed = mixed + np.take(array, above, axis) * share
-    return mixed.astype(np.float32)
+    resized = np.apply_along_axis(lambda line: np.interp(at, range(old), line), axis, array)
+    return resized.astype(np.float32)
 
 
 def shifted_stages(weights: Weights) -> Iterator[Damage]:
@@ -163,27 +153,11 @@ def shifted_stages(weights: Weights) -> Iterator[Damage]:
             yield Damage(f"blocks of stage {stage} shifted by {step}", changed)
 
 
-def float16_everywhere(weights: Weights) -> Iterator[Damage]:
-    """The whole model through float16 and back."""
-    changed = {name: _float16(array) for name, array in weights.items()}
-    yield Damage("a float16 round trip", changed)
-
-
 def _float16(array: Array) -> Array:
     return array.astype(np.float16).astype(np.float32)
 
 
-def stale(other: Weights) -> Callable[[Weights], Iterator[Damage]]:
-    """One tensor after the other left over from another model of the same shapes."""
-
-    def damages(weights: Weights) -> Iterator[Damage]:
-        for name in weights:
-            yield Damage(f"{name} left from another model", {name: other[name]})
-
-    return damages
-
-
-def kinds(other: Weights) -> dict[str, Callable[[Weights], Iterator[Damage]]]:
+def kinds(other: Weights) -> dict[str, Callable[[Weights], Iterable[Damage]]]:
     """The list; `other` are weights of another model of the same shapes."""
     return {
         "swapped within a block": swaps_within_blocks,
@@ -197,7 +171,11 @@ def kinds(other: Weights) -> dict[str, Callable[[Weights], Iterator[Damage]]]:
         "norms and layer scales": norms_and_scales,
         "filters resized and back": resized_filters,
         "stages shifted": shifted_stages,
-        "float16 round trip": float16_everywhere,
+        "float16 round trip": lambda weights: [
+            Damage("a float16 round trip", {name: _float16(a) for name, a in weights.items()})
+        ],
         "float16 round trip of a tensor": each("through float16", _float16),
-        "stale": stale(other),
+        "stale": lambda weights: [
+            Damage(f"{name} left from another model", {name: other[name]}) for name in weights
+        ],
     }

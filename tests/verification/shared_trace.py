@@ -13,38 +13,27 @@ import numpy as np
 import torch
 
 from hornet_convert.family.architecture import Architecture
-from hornet_convert.family.layouts import Layout, remap
+from hornet_convert.family.layouts import remap
 from hornet_convert.model import plain
-from hornet_convert.model.equivalence import TOLERANCE, Deviation
+from hornet_convert.model.equivalence import hasten
 from hornet_convert.model.hornet import HorNet
+from hornet_convert.report.trace import TOLERANCE, Deviation
 from tests.verification.damage import Array, Damage, Weights, parts
 
 
 class SharedTrace:
-    """The source's outputs, and the inputs of the undamaged reference model's parts.
-
-    Parameters
-    ----------
-    name
-        Name of the architecture.
-    weights
-        Its weights by reference name.
-    num_classes
-        Rows of the classifier.
-    image_size
-        Side of the image.
-    """
+    """The source's outputs, and the inputs of the undamaged reference model's parts."""
 
     def __init__(self, name: str, weights: Weights, num_classes: int, image_size: int) -> None:
         self.weights = weights
-        layout: Layout = "official"
-        names = remap(weights, "reference", layout).names
+        names = remap(weights, "reference", "official").names
         source = {names[key]: _tensor(array) for key, array in weights.items()}
         generator = torch.Generator().manual_seed(0)
         image = torch.randn(1, 3, image_size, image_size, generator=generator)
         self.model = HorNet(
             Architecture.from_name(name), num_classes, device="meta", dtype=torch.float64
         ).eval()
+        hasten(self.model)
         state = {key: _tensor(array).double() for key, array in weights.items()}
         self.model.load_state_dict(state, assign=True)
         self.inputs: dict[str, torch.Tensor] = {}
@@ -52,7 +41,9 @@ class SharedTrace:
         for part in self.names:
             self.model.get_submodule(part).register_forward_pre_hook(partial(self._keep, part))
         with torch.no_grad():
-            self.outputs = {step.name: step.output for step in plain.steps(source, layout, image)}
+            self.outputs = {
+                step.name: step.output for step in plain.steps(source, "official", image)
+            }
             self.model(image.double())
 
     def _keep(self, part: str, module: torch.nn.Module, args: tuple[torch.Tensor]) -> None:
@@ -60,8 +51,8 @@ class SharedTrace:
 
     def deviation(self, part: str, changed: Mapping[str, Array]) -> float:
         """Relative deviation of one part's output with some of its tensors changed."""
-        state = {
-            name.removeprefix(f"{part}."): _tensor(array).double()
+        state: dict[str, torch.Tensor] = {
+            name.removeprefix(f"{part}."): torch.nn.Parameter(_tensor(array).double(), False)
             for name, array in changed.items()
         }
         module = self.model.get_submodule(part)

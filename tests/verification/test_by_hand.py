@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from benchmarks.by_hand import HorNet
 from fixtures import small
 from hornet_convert.family.architecture import Architecture
 from hornet_convert.model import plain
-from tests.by_hand import HorNet
 
 
 @pytest.mark.parametrize(("name", "size"), [("w8", 64), ("w8-gf", 224)])

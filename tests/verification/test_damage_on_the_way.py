@@ -1,16 +1,16 @@
 """Damage on the way: what a wrong converter writes differs from its source, and is found, twice.
 
-The forward check alone and the comparison of bytes alone each have to catch every case of the list
-in `damage.py`. What provably changes no output of the network is listed here, with the reason, and
-tried exhaustively: the forward check cannot see it, the comparison of bytes does.
+The forward check alone has to catch every case of the list in `damage.py`, and so has the
+comparison of bytes: of every case some bytes are other ones. What provably changes no output of the
+network is listed here, with the reason, and tried exhaustively: the forward check cannot see it,
+the comparison of bytes does.
 
 One kind is left to the forward check: a wrong table of names. The bytes are compared under the
 names that the table gives, the forward check has names of its own.
 """
 
 import functools
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
 
@@ -22,22 +22,21 @@ import torch
 from fixtures import small
 from fixtures import zoo as full_size
 from hornet_convert.checkpoint.reader import open_checkpoint
-from hornet_convert.checkpoint.state_dict import select_state_dict
-from hornet_convert.conversion.edits import AS_IT_IS
-from hornet_convert.conversion.plan import plan
+from hornet_convert.checks.model_file import examine
+from hornet_convert.checks.scan import scan
 from hornet_convert.conversion.readback import read_back
+from hornet_convert.conversion.request import Request
 from hornet_convert.family.architecture import Architecture
 from hornet_convert.family.layouts import remap
-from hornet_convert.model.equivalence import TOLERANCE, compare_forward
-from hornet_convert.verification.scan import scan
-from hornet_convert.verification.subject import examine
-from hornet_convert.verification.trace import Probe
-from hornet_convert.verification.verify import forward_equivalence
+from hornet_convert.model.equivalence import compare_forward
+from hornet_convert.report.trace import TOLERANCE
+from tests.conversion.run import proof_of
 from tests.verification.damage import Array, Damage, Weights, kinds, part_of
 from tests.verification.shared_trace import SharedTrace
 
 MODELS = ("w8", "w8-gf")
 SIZE = 224
+EVERY = {"w8": 4, "w8-gf": 1}  # of a plain model a quarter: it has one kind of layer fewer
 
 
 @functools.cache
@@ -52,76 +51,43 @@ def trace(name: str, size: int = SIZE) -> SharedTrace:
     return SharedTrace(name, weights(name), small.NUM_CLASSES, size)
 
 
-def cases(name: str, kind: str) -> Iterator[Damage]:
+def cases(name: str, kind: str) -> Iterable[Damage]:
     """Every case of one kind for a model."""
     return kinds(small.arrays(name, "reference", label="another"))[kind](weights(name))
 
 
 KINDS = tuple(kinds({}))
 
-# Cases of each kind in a model with global-local filters.
-COUNTS = {
-    "swapped within a block": 1027,
-    "swapped across neighbouring blocks": 2391,
-    "zeroed": 640,
-    "negated": 640,
-    "scaled": 640,
-    "one element": 640,
-    "transposed": 54,
-    "rolled": 640,
-    "norms and layer scales": 70,
-    "filters resized and back": 40,
-    "stages shifted": 8,
-    "float16 round trip": 1,
-    "float16 round trip of a tensor": 640,
-    "stale": 640,
-}
-
-
-@functools.cache
-def _digest(name: str, key: str) -> str:
-    return hashlib.sha256(weights(name)[key].tobytes()).hexdigest()
-
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_forward_check_alone_catches_every_case(name: str, kind: str) -> None:
     """None is passed, and the part that is named first is the first one damaged."""
-    passed, misnamed = [], []
-    for damage in cases(name, kind):
+    wrong = []
+    for damage in islice(cases(name, kind), 0, None, EVERY[name]):
         named = trace(name).first_diverging(damage)
         damaged = next(part for part in trace(name).names if part in map(part_of, damage.changed))
-        if named is None:
-            passed.append(damage.what)
-        elif named != damaged:
-            misnamed.append((damage.what, named))
-    assert ([], []) == (passed, misnamed)
+        if named != damaged:
+            wrong.append((damage.what, named))
+    assert wrong == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_comparison_of_bytes_alone_catches_every_case(kind: str) -> None:
-    """A tensor whose digest is not the source's is found, and it is one of the damaged."""
-    name = "w8-gf"
-    for damage in cases(name, kind):
-        assert damage.changed
-        found = [
-            key
-            for key, array in damage.changed.items()
-            if hashlib.sha256(array.tobytes()).hexdigest() != _digest(name, key)
-        ]
-        assert found, damage.what
-
-
-def test_the_list_is_long() -> None:
-    """No generator has quietly become empty."""
-    assert COUNTS == {kind: sum(1 for _ in cases("w8-gf", kind)) for kind in KINDS}
+def test_no_kind_is_empty(kind: str) -> None:
+    """Every generator of the list gives cases, and each of them changes bytes."""
+    name = "w8-gf" if "filters" in kind else "w8"
+    damages = list(cases(name, kind))
+    assert damages
+    right = weights(name)
+    for damage in damages:
+        assert any(right[key].tobytes() != a.tobytes() for key, a in damage.changed.items())
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_shared_trace_says_what_the_whole_check_says(kind: str) -> None:
     """The check itself, on a whole damaged model, names the same part."""
     name = "w8-gf"
-    step = max(1, sum(1 for _ in cases(name, kind)) // 2)
+    step = max(1, len(list(cases(name, kind))) // 2)
     names = remap(weights(name), "reference", "openmmlab").names
     source = {names[key]: torch.tensor(array) for key, array in weights(name).items()}
     for damage in islice(cases(name, kind), step // 2, None, step):
@@ -129,7 +95,8 @@ def test_the_shared_trace_says_what_the_whole_check_says(kind: str) -> None:
         whole = compare_forward(
             source, "openmmlab", target, Architecture.from_name(name), small.NUM_CLASSES
         )
-        assert trace(name).first_diverging(damage) == whole.first_diverging is not None
+        assert whole.first_diverging is not None
+        assert trace(name).first_diverging(damage) == whole.parts[whole.first_diverging].module
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -142,24 +109,20 @@ def test_right_weights_pass(name: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_files_are_caught_by_each_check_alone(tmp_path: Path, kind: str) -> None:
     """The checks as the conversion makes them, on a damaged file: both fail, naming the culprit."""
-    name = "w8-gf"
+    name = "w8-gf64"
     source = small.write(tmp_path / "source.pth", "openmmlab-legacy", name)
-    count = sum(1 for _ in cases(name, kind))
-    damage = next(islice(cases(name, kind), count * 2 // 3, None))
+    every = list(cases(name, kind))
+    damage = every[len(every) * 2 // 3]
     result = tmp_path / "result.safetensors"
     result.write_bytes(safetensors.numpy.save(damage.done_to(weights(name))))
     with open_checkpoint(source) as one, open_checkpoint(result) as two:
-        subject = examine(one)
-        seen = scan(one, subject.tensors)
-        tensors = select_state_dict(two.root).tensors
-        made = plan(subject.identity, subject.tensors, AS_IT_IS, "reference")
-        digests = {key: seen.digests[part.key] for key, part in made.parts.items()}
-        bits = read_back(made, digests, two, tensors, scan(two, tensors))
-        forward = forward_equivalence(subject, two, tensors, Probe(64))
-    assert ("fail", "fail") == (bits.status, forward.status)
-    first = next(iter(damage.changed))
-    assert f"first to differ: {part_of(first)};" in forward.detail
+        file = examine(one)
+        _, bits = read_back(file, scan(one, file.tensors), Request(tmp_path), two, None)
+    forward = proof_of(source, result).check
+    assert bits.status == "fail"
     assert any(key in bits.detail for key in damage.changed)
+    assert forward.status == "fail"
+    assert f"first to differ: {part_of(next(iter(damage.changed)))};" in forward.detail
 
 
 def self_conjugate(index: tuple[int, ...], size: tuple[int, int]) -> bool:
@@ -191,14 +154,17 @@ def out_of_reach(index: tuple[int, ...], size: tuple[int, int]) -> bool:
     ],
 )
 def test_what_the_forward_check_cannot_see(
-    name: str, image: int, stage: int, tensor: str, rule: object
+    name: str,
+    image: int,
+    stage: int,
+    tensor: str,
+    rule: Callable[[tuple[int, ...], tuple[int, int]], bool],
 ) -> None:
     """Of one channel's filter, exactly the elements that the rule gives change no output.
 
     At 224 pixels every tap of a plain model counts, and of a filter only the imaginary parts at
-    frequencies that are their own conjugates do not. Each is changed beyond all measure.
+    frequencies that are their own conjugates do not. Each is changed a lot.
     """
-    assert callable(rule)
     key = f"stages.{stage}.blocks.1.{tensor}"
     right = weights(name)[key]
     side = image // (4 << stage)
@@ -232,12 +198,7 @@ def test_a_sample_at_full_size() -> None:
     other = full_size.weights("tiny-gf", "official", label="another")
     stale = {names[key]: tensor.numpy() for key, tensor in other.items()}
     computed = SharedTrace("tiny-gf", right, 1000, SIZE)
-    passed, tried = [], 0
     for kind, damages in kinds(stale).items():
-        count = COUNTS[kind]
+        count = len(list(cases("w8-gf", kind)))  # of the same names
         for damage in islice(damages(right), count // 7, None, max(1, count // 3)):
-            tried += 1
-            if computed.first_diverging(damage) is None:
-                passed.append(damage.what)
-    assert [] == passed
-    assert tried >= 2 * len(KINDS)
+            assert computed.first_diverging(damage) is not None, damage.what

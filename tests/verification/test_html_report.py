@@ -1,9 +1,11 @@
 """The report for people: whole, self-contained, safe, true to the numbers, and it renders."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
+from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,21 +16,23 @@ import torch
 from PIL import Image
 
 from fixtures import small
+from hornet_convert.api.checkpoints import convert, verify
+from hornet_convert.checks.checks import SENTENCES
 from hornet_convert.cli import run
-from hornet_convert.cli.pages import write_page, write_pages
-from hornet_convert.conversion.convert import Request, convert
+from hornet_convert.cli.output import write_pages
+from hornet_convert.conversion.request import Request
 from hornet_convert.errors import DiskError, SourceUnreachableError
-from hornet_convert.numbers.standing import BlockStatistics, outstanding
-from hornet_convert.pages.charts import BAD, GOOD, deviation_chart
-from hornet_convert.pages.page import index, page
-from hornet_convert.verification.naming import split_block
-from hornet_convert.verification.report import CHECKS, Report, failed, passed
-from hornet_convert.verification.trace import Part, Probe, Trace
-from hornet_convert.verification.verdict import Reference
-from hornet_convert.verification.verify import verify
+from hornet_convert.html.charts import deviation_chart
+from hornet_convert.html.page import index, page
+from hornet_convert.report.claims import Claim
+from hornet_convert.report.report import ALARM, Report
+from hornet_convert.report.statistics import Statistics, outstanding
+from hornet_convert.report.trace import Deviation, Probe, Trace
+from hornet_convert.text import split_block
 
 ABOUT = {"Made": "2024-01-01 00:00 UTC"}
 VOID = {"meta", "br"}
+EVIL = "<script>alert(1)</script>\x1b[31m&amp;\"'"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
@@ -42,7 +46,7 @@ class Parsed(HTMLParser):
         self._open: list[str] = []
         self.feed(html)
         self.close()
-        assert [] == self._open
+        assert self._open == []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, {name: value or "" for name, value in attrs}))
@@ -65,13 +69,17 @@ class Parsed(HTMLParser):
             for name, values in self.elements
         )
 
+    def links(self) -> list[str]:
+        """Where the page leads to."""
+        return [values["href"] for tag, values in self.elements if tag == "a"]
+
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Report:
     """The report on a right file, with everything in it."""
     path = small.write(tmp_path_factory.mktemp("good") / "in.pth", "openmmlab-legacy", "w8-gf")
     report = verify(path, probe=Probe(64), statistics=True)
-    assert report, report.checks
+    assert report, report.first_failure
     return report
 
 
@@ -87,216 +95,267 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> Report:
     torch.save(weights, path)
     report = verify(path, forward=False, statistics=True)
     modules = ["stem", "stages.0.blocks.0", "stages.1.downsample", "stages.1.blocks.0", "head.fc"]
-    parts = tuple(
-        Part(module, relative * 4, 4.0, relative)
-        for module, relative in zip(modules, (0.0, 1e-15, 1e-4, 2.0, float("inf")), strict=True)
+    relative = [0.0, 1e-15, 1e-4, 2.0, float("inf")]
+    parts = tuple(Deviation(m, 4 * r, 4.0) for m, r in zip(modules, relative, strict=True))
+    trace = Trace(parts, (64, 64), 0, 1, float32=Deviation("head.fc", float("nan"), 1.0))
+    checks = tuple(
+        replace(check, status="fail", detail="first to differ: stages.1.downsample", trace=trace)
+        if check.code == "forward"
+        else check
+        for check in report.checks
     )
-    check = failed("forward", "first to differ: stages.1.downsample")
-    traced = replace(check, trace=Trace(parts, (64, 64), 0, 1, 1e-9))
-    return replace(
-        report, checks=tuple(traced if c.code == "forward" else c for c in report.checks)
-    )
+    return replace(report, checks=checks)
 
 
 @pytest.mark.parametrize("which", ["good", "bad"])
 def test_a_page_is_whole_and_needs_nothing_else(request: pytest.FixtureRequest, which: str) -> None:
-    """Well-formed, without scripts, and without anything to load."""
-    html = page(request.getfixturevalue(which), ABOUT)
+    """Well-formed, without scripts, without anything to load, and the same every time."""
+    report = request.getfixturevalue(which)
+    html = page(report, ABOUT)
     parsed = Parsed(html)
-    assert 0 == parsed.count("script") + parsed.count("link") + parsed.count("img")
+    assert {"script", "link", "img", "iframe"}.isdisjoint(tag for tag, _ in parsed.elements)
     for _, attributes in parsed.elements:
         assert {"src", "srcset", "onload", "onclick", "style"}.isdisjoint(attributes)
     assert not re.search(r"url\(|@import|https?://", html)
-    assert ["utf-8"] == [a["charset"] for tag, a in parsed.elements if "charset" in a]
+    assert '\n<meta charset="utf-8">' in html
+    assert page(report, ABOUT) == html
 
 
 def test_the_page_says_everything_that_the_report_does(good: Report) -> None:
-    """Verdict, facts, every check with its sentence, every note, the deviations, the weights."""
-    html = page(good, ABOUT)
-    parsed = Parsed(html)
+    """Verdict, facts, every check with its sentence, every note, the deviations, the weights.
+
+    A cell for every tensor of a block, and a row for every block and tensor in the tables.
+    """
+    parsed = Parsed(page(good, ABOUT))
     for check in good.checks:
         assert check.code in parsed.text
-        assert CHECKS[check.code] in parsed.text
+        assert SENTENCES[check.code] in parsed.text
         assert check.detail.removeprefix("not checked, ") in parsed.text
-    for said in (good.sha256, good.fingerprint, good.path, "consistent", "2024-01-01 00:00 UTC"):
-        assert said
-        assert said in parsed.text
-    for note in good.notes:
-        assert note in parsed.text
+    facts = (good.sha256, good.fingerprint, good.path, "consistent", "2024-01-01 00:00 UTC")
+    for fact in (*facts, *good.notes):
+        assert fact
+        assert fact in parsed.text
     assert good.trace is not None
-    assert len(good.trace.parts) == parsed.count("g", "mark")
+    assert parsed.count("g", "mark") == len(good.trace.parts)
     assert "Nothing stands out" in parsed.text
-    assert 0 == parsed.count("section", "alarm")
-
-
-def test_a_cell_for_every_tensor_of_a_block(good: Report) -> None:
-    """And a row for every block and tensor in the tables."""
-    parsed = Parsed(page(good, ABOUT))
-    in_blocks = [row for b in good.statistics if ".blocks." in b.block for row in b.tensors]
-    assert len(in_blocks) == parsed.count("rect", "cell")
-    assert 640 == sum(len(block.tensors) for block in good.statistics)
-    assert ["stem", "stages.0.blocks.0"] == [block.block for block in good.statistics[:2]]
-    assert parsed.count("tr") >= len(good.statistics) + 640
+    assert parsed.count("section", "alarm") == 0
+    tensors = [row.name for block in good.statistics for row in block.tensors]
+    assert parsed.count("rect", "cell") == sum(".blocks." in name for name in tensors)
+    assert len(tensors) == 640
+    rows = len(good.statistics) + len(tensors) + len(good.checks)
+    assert parsed.count("tr") == rows + 3  # and the heads of the three tables
 
 
 def test_what_is_wrong_comes_first_and_stands_out(bad: Report) -> None:
     """A section of failures, the part that differs first, and framed cells."""
     parsed = Parsed(page(bad, ABOUT))
-    assert 1 == parsed.count("section", "alarm")
+    assert parsed.count("section", "alarm") == 1
     assert parsed.text.index("What is wrong") < parsed.text.index("What was compared")
     assert "stages.1.downsample first to differ" in parsed.text
-    counts = {css: parsed.count("rect", css) for css in ("dead", "large", "small", "not-finite")}
-    assert {"dead": 1, "large": 1, "small": 1, "not-finite": 1} == counts
-    assert [
-        "stages.1.blocks.1.norm2.weight is",
-        "stages.2.blocks.7.mlp.fc1.weight is",
-        "stages.2.blocks.12.gnconv.proj_out.weight is zero everywhere",
-        "stages.3.blocks.1.gamma2 holds NaN or infinity 1 times",
-    ] == [
-        line if "zero" in line or "NaN" in line else line[: line.index(" is") + 3]
-        for line in outstanding(bad.statistics)
+    assert "In float32 its output is not a number." in parsed.text
+    framed = [
+        values["class"].split()[1]
+        for tag, values in parsed.elements
+        if tag == "rect" and "framed" in values.get("class", "")
     ]
+    assert framed == ["less", "more", "dead", "not-finite"]
+    for sentence in outstanding(bad.statistics):
+        assert sentence in parsed.text
+
+
+def test_danger_is_told_before_everything_else(good: Report) -> None:
+    """In a box of its own with each name and the reason, and in the row of the index."""
+    dangers = (("posix.system", "runs a command"), (EVIL, EVIL))
+    report = replace(good, dangers=dangers)
+    html = page(report, ABOUT)
+    parsed = Parsed(html)
+    assert parsed.count("section", "danger") == 1
+    assert parsed.text.index(ALARM) < parsed.text.index("What was compared")
+    assert "posix.system runs a command" in parsed.text
+    for shown in (html, index([(report, "a.html", 1.0)], ABOUT)):
+        assert ALARM in Parsed(shown).text
+        assert "<script" not in shown
+        assert "\x1b" not in shown
+    many = replace(good, dangers=tuple((f"os.f{n}", "unknown") for n in range(100)))
+    assert "and 60 more" in Parsed(page(many, ABOUT)).text
 
 
 def test_marks_stand_where_their_numbers_say() -> None:
     """Ten times the deviation is one decade higher; zero, NaN and infinity stay on the chart."""
     values = [1e-15, 1e-14, 1e-13, 0.0, float("nan"), float("inf"), 1e9]
-    parts = tuple(Part(f"stages.0.blocks.{n}", v, 1.0, v) for n, v in enumerate(values))
-    svg = deviation_chart(Trace(parts, (32, 32), 0, 1, 1e-9))
-    places = [float(y) for y in re.findall(r'cy="([\d.]+)"', svg)]
-    assert places[0] - places[1] == pytest.approx(places[1] - places[2], abs=0.11)
-    assert places[3] == max(places)
-    assert places[4] == places[5] == places[6] == min(places)
-    assert [4, 3] == [svg.count(f'r="4.5" fill="{c}"') for c in (GOOD, BAD)]
+    parts = tuple(Deviation(f"stages.0.blocks.{n}", v, 1.0) for n, v in enumerate(values))
+    chart = deviation_chart(Trace(parts, (32, 32), 0, 1, 1e-9))
+    places = [mark["y"] for mark in chart["marks"]]
+    assert places[0] - places[1] == pytest.approx(places[1] - places[2])
+    assert places[3] == max(places) == chart["bottom"]
+    assert places[4] == places[5] == places[6] == min(places) == chart["top"]
+    assert [mark["bad"] for mark in chart["marks"]] == [False] * 4 + [True] * 3
 
 
 def test_statistics_are_those_of_numpy(good: Report) -> None:
     """Mean, deviation, extremes and zeros of every tensor and every block."""
-    weights = small.arrays("w8-gf", "reference")
-    blocks: dict[str, list[np.ndarray]] = {}
-    for name, array in weights.items():
-        blocks.setdefault(split_block(name)[0], []).append(array.ravel())
 
-    def agrees(block: BlockStatistics) -> None:
-        for row in block.tensors:
-            array = weights[row.name].astype(np.float64)
-            seen = row.values
-            assert (array.size, array.min(), array.max()) == (
-                seen.numel,
-                seen.minimum,
-                seen.maximum,
-            )
-            assert (array.mean(), array.std()) == pytest.approx((seen.mean, seen.std), abs=1e-12)
-            assert np.count_nonzero(array == 0) == seen.zeros
-        whole = np.concatenate(blocks[block.block]).astype(np.float64)
-        assert (whole.mean(), whole.std()) == pytest.approx(
-            (block.values.mean, block.values.std), abs=1e-12
-        )
+    def agrees(values: Statistics, array: np.ndarray) -> None:
+        assert values.numel == array.size
+        assert values.minimum == array.min()
+        assert values.maximum == array.max()
+        assert values.zeros == np.count_nonzero(array == 0)
+        assert values.mean == pytest.approx(array.mean(), abs=1e-12)
+        assert values.std == pytest.approx(array.std(), abs=1e-12)
 
-    assert set(blocks) == {block.block for block in good.statistics}
+    weights = {n: a.astype(np.float64) for n, a in small.arrays("w8-gf", "reference").items()}
+    assert {block.block for block in good.statistics} == {split_block(n)[0] for n in weights}
     for block in good.statistics:
-        agrees(block)
+        members = [weights[row.name] for row in block.tensors]
+        agrees(block.values, np.concatenate([array.ravel() for array in members]))
+        for row, array in zip(block.tensors, members, strict=True):
+            agrees(row.values, array)
 
 
 def test_text_from_a_file_cannot_become_markup(tmp_path: Path) -> None:
     """Names, notes and paths are shown as they are, control characters escaped."""
-    evil = "<script>alert(1)</script>\x1b[31m&amp;\"'"
-    weights = small.tensors("w8") | {evil: torch.ones(2)}
+    weights = small.tensors("w8") | {EVIL: torch.ones(2)}
     folder = tmp_path / "<b>"
     folder.mkdir()
-    torch.save({"model": weights, evil: 3}, folder / "in.pth")
+    torch.save({"model": weights, EVIL: 3}, folder / "in.pth")
     report = verify(folder / "in.pth", forward=False, statistics=True)
+    tried = {"name": EVIL, "reason": EVIL}
+    source = {"name": EVIL, "url": EVIL, "not_used": [tried]}
     report = replace(
-        report, source={"name": evil, "url": evil}, references=(Reference("0" * 64, evil),)
+        report,
+        claims=(Claim(report.sha256 or "", EVIL),),
+        source=source,
+        ema=EVIL,
+        output=EVIL,
+        conversion={EVIL: EVIL},
+        error=DiskError(EVIL),
     )
-    html = page(report, ABOUT)
-    assert "<script" not in html
-    assert "<b>/in" not in html
-    assert "\x1b" not in html
-    assert "&lt;script&gt;" in html
-    Parsed(html)
+    for html in (page(report, ABOUT), index([(report, "a.html", 1.0)], ABOUT)):
+        parsed = Parsed(html)
+        assert "<script" not in html
+        assert "<b>/in" not in html
+        assert "\x1b" not in html
+        assert "<script>alert(1)</script>\\x1b[31m&amp;\"'" in parsed.text
 
 
 def test_the_index_lists_every_model(good: Report, bad: Report) -> None:
     """With its verdict and a link to its page; what could not be reached is said to be that."""
-    away = Report(model="tiny", error=SourceUnreachableError("gone", where="example.org"))
-    rows = [(good, "w8-gf.html"), (bad, "bad.html"), (away, "tiny.html")]
+    away = Report(asked="tiny", error=SourceUnreachableError("gone", where="example.org"))
+    rows = [(good, "w8-gf.html", 1.0), (bad, "bad.html", 2.0), (away, "tiny.html", 3.0)]
     parsed = Parsed(index(rows, ABOUT))
-    links = [values["href"] for tag, values in parsed.elements if tag == "a"]
-    assert ["w8-gf.html", "bad.html", "tiny.html"] == links
+    assert parsed.links() == ["w8-gf.html", "bad.html", "tiny.html"]
     assert "3 models: 1 consistent, 1 failed, 1 unreachable." in parsed.text
     assert "HorNet-T (tiny)" in parsed.text
     assert "example.org" in Parsed(page(away, ABOUT)).text
+
+
+def test_a_page_each_in_a_folder(tmp_path: Path, good: Report) -> None:
+    """In the zoo's order, named after the model asked for; no row takes the page of another."""
+    reports = [
+        Report(asked="small", error=SourceUnreachableError("no mirror")),
+        replace(good, asked="tiny-gf", model="tiny-gf"),
+        replace(good, asked="tiny", model="tiny-gf"),
+    ]
+    write_pages(reports, [1.0] * len(reports), tmp_path)
+    links = Parsed((tmp_path / "index.html").read_text()).links()
+    assert links == ["tiny.html", "tiny-gf.html", "small.html"]
+    assert {path.name for path in tmp_path.iterdir()} == {"index.html", *links}
+    wrong = Parsed((tmp_path / "tiny.html").read_text()).text
+    assert "HorNet-T (tiny)" in wrong
+    assert "Model foundtiny-gf" in wrong
 
 
 def test_a_conversion_has_statistics_when_asked(tmp_path: Path) -> None:
     """And none otherwise: they cost another pass over the weights."""
     path = small.write(tmp_path / "in.pth", "official-zip", "w8")
     for asked in (False, True):
-        report = convert(path, Request(tmp_path / "out", forward=False, statistics=asked))
-        assert asked == bool(report.statistics)
+        report = convert(path, Request(tmp_path / "out", statistics=asked), forward=False)
+        assert bool(report.statistics) == asked
         assert "statistics" not in report.to_json()
     assert Path(report.output or "").name in Parsed(page(report, ABOUT)).text
 
 
-def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Both verify and convert write the page beside whatever else they do, failed or not."""
+@pytest.fixture
+def command(tmp_path: Path, request: pytest.FixtureRequest) -> list[str]:
+    """`verify` or `convert` of a good file, up to the option --report."""
     path = small.write(tmp_path / "in.pth", "official-zip", "w8")
-    html = tmp_path / "report.html"
-    common = ["--ckpt", str(path), "--no-forward", "--json", "--report", str(html)]
-    for command in (["verify", *common], ["convert", *common, "--out", str(tmp_path / "out")]):
-        assert 0 == run(command)
-        assert "pass" == json.loads(capsys.readouterr().out)["status"]
-        assert "Weights by block" in html.read_text()
-        html.unlink()
-    assert 1 == run(["verify", *common, "--require", "authentic"])
+    more = ["--out", str(tmp_path / "out")] if request.param == "convert" else []
+    return [request.param, "--ckpt", str(path), "--no-forward", *more]
+
+
+both = pytest.mark.parametrize("command", ["verify", "convert"], indirect=True)
+
+
+@both
+def test_on_the_command_line(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page is written beside everything else, failed or not, and over an older page."""
+    html = tmp_path / "new" / "report.html"
+    assert run([*command, "--json", "--report", str(html)]) == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "pass"
+    assert "Weights by block" in html.read_text()
+    assert run([*command, "--report", str(html), "--require", "authentic"]) == 1
     assert "What is wrong" in html.read_text()
 
 
-def test_a_report_replaces_reports_only(tmp_path: Path, good: Report) -> None:
-    """A checkpoint named by mistake stays byte for byte."""
-    path = small.write(tmp_path / "in.pth", "official-zip", "w8")
-    before = path.read_bytes()
-    with pytest.raises(DiskError):
-        write_page(good, path)
-    assert before == path.read_bytes()
-    write_page(good, tmp_path / "report.html")
-    write_page(good, tmp_path / "report.html")
+@both
+@pytest.mark.parametrize("place", ["own.html", "empty.html", "in.pth", "fifo", "own.html/x.html"])
+def test_a_page_that_cannot_be_written_hides_nothing(
+    command: list[str], place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is no report of ours stays as it is; the verdict comes first, then the error, exit 5."""
+    (tmp_path / "own.html").write_text("<!doctype html><title>my page</title>")
+    (tmp_path / "empty.html").touch()
+    os.mkfifo(tmp_path / "fifo")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    for as_json in (False, True):
+        arguments = [*command, "--report", str(tmp_path / place)]
+        assert run([*arguments, "--json"] if as_json else arguments) == 5
+        shown = capsys.readouterr()
+        assert place.partition("/")[0] in shown.err
+        assert "--out" not in shown.err
+        outcome = json.loads(shown.out)["status"].upper() if as_json else shown.out
+        assert "PASS" in outcome
+        if command[0] == "convert":
+            (written,) = (tmp_path / "out").glob("*.safetensors")
+            assert written.name in shown.out
+    # A wrong file is never reported as a trouble with the disk alone.
+    assert run([*arguments, "--require", "authentic"]) == 1
+    assert "verdict consistent" in capsys.readouterr().out
+    assert before == {path: path.read_bytes() for path in before}
 
 
-def test_a_folder_of_reports(tmp_path: Path, good: Report) -> None:
-    """The index and a page for each model, all links good."""
-    write_pages([good, Report(model="tiny", checks=(passed("model", "x"),))], tmp_path / "pages")
-    parsed = Parsed((tmp_path / "pages" / "index.html").read_text())
-    links = [values["href"] for tag, values in parsed.elements if tag == "a"]
-    assert 2 == len(links)
-    assert all((tmp_path / "pages" / link).is_file() for link in links)
-
-
-def _browser() -> str:
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip("no Chromium or Chrome is installed: the page is not rendered")
-    return found
+def test_validate_shows_its_results_before_the_pages_fail(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And writes its other files; what stands in the place of a page is left alone."""
+    pages, mirror, document = tmp_path / "pages", tmp_path / "mirror", tmp_path / "v.json"
+    for folder in (pages, mirror):
+        folder.mkdir()
+    (pages / "index.html").write_text("my own page")
+    source = ["--mirror", str(mirror), "--source", "mirror", "--cache", str(tmp_path / "cache")]
+    files = ["--report", str(pages), "--json", str(document)]
+    assert run(["validate", "tiny", "--no-forward", *source, *files]) == 3
+    shown = capsys.readouterr()
+    assert "1 unreachable" in shown.out
+    assert "is not a report" in shown.err
+    assert json.loads(document.read_text())["status"] == "error"
+    assert (pages / "index.html").read_text() == "my own page"
 
 
 def _headless(tmp_path: Path, *arguments: str) -> str:
+    browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if browser is None:
+        pytest.skip("no Chromium or Chrome is installed: the page is not rendered")
     done = subprocess.run(
         [
-            _browser(), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+            browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
             f"--user-data-dir={tmp_path / 'profile'}", *arguments,
         ],
         capture_output=True, text=True, check=True, timeout=120,
     )  # fmt: skip
     return done.stdout
-
-
-def _colours(path: Path) -> dict[tuple[int, ...], int]:
-    """Pixels of each colour."""
-    with Image.open(path) as image:
-        found = image.convert("RGB").getcolors(1 << 24)
-    assert found is not None
-    return {colour: count for count, colour in found if isinstance(colour, tuple)}
 
 
 def test_the_page_renders(tmp_path: Path, good: Report, bad: Report) -> None:
@@ -305,8 +364,12 @@ def test_the_page_renders(tmp_path: Path, good: Report, bad: Report) -> None:
     for name, report in (("good", good), ("bad", bad)):
         html, image = tmp_path / f"{name}.html", tmp_path / f"{name}.png"
         html.write_text(page(report, ABOUT))
-        _headless(tmp_path, "--window-size=1100,4200", f"--screenshot={image}", html.as_uri())
-        seen[name] = _colours(image)
+        light = "--blink-settings=preferredColorScheme=1"
+        size = "--window-size=1100,4200"
+        _headless(tmp_path, light, size, f"--screenshot={image}", html.as_uri())
+        with Image.open(image) as shown:
+            colours = shown.convert("RGB").getcolors(1 << 24) or []
+        seen[name] = Counter({colour: count for count, colour in colours})
     red, green, magenta, black = (207, 34, 46), (26, 127, 55), (191, 15, 191), (0, 0, 0)
     cell = 15 * 25 // 2  # at least half of a cell of the heat map, over what its legend shows
     assert seen["bad"][magenta] > seen["good"][magenta] + cell
@@ -314,16 +377,23 @@ def test_the_page_renders(tmp_path: Path, good: Report, bad: Report) -> None:
     assert seen["bad"][red] > seen["good"][red] + 1000  # badge, chips, the chart's marks
     assert seen["good"][green] > seen["bad"][green] + 500
     alarm = (255, 245, 245)
-    assert seen["bad"].get(alarm, 0) > 10_000 > seen["good"].get(alarm, 0)
+    assert seen["bad"][alarm] > 10_000 > seen["good"][alarm]
 
 
-@pytest.mark.parametrize("width", [1100, 500])
-def test_nothing_is_wider_than_the_window(tmp_path: Path, bad: Report, width: int) -> None:
-    """Wide charts and tables scroll by themselves; the page does not."""
-    measure = "<script>document.title = document.documentElement.scrollWidth</script>"
-    html = tmp_path / "page.html"
-    html.write_text(page(bad, ABOUT).replace("</body>", f"{measure}</body>"))
-    dom = _headless(tmp_path, f"--window-size={width},800", "--dump-dom", html.as_uri())
-    found = re.search(r"<title>(\d+)</title>", dom)
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_nothing_lies_off_screen(tmp_path: Path, bad: Report, width: int) -> None:
+    """Only charts are wider than the window, and they scroll by themselves."""
+    measure = """<script>
+        const beyond = [...document.querySelectorAll("body *:not(figure *)")].filter(
+            (e) => e.getBoundingClientRect().right > innerWidth + 0.5);
+        parent.document.title = innerWidth + ":" + beyond.map((e) => e.outerHTML).join("");
+    </script>"""
+    bad = replace(bad, dangers=(("x" * 200, "y" * 200),))
+    html = page(bad, ABOUT).replace("</body>", f"{measure}</body>")
+    html = html.replace("&", "&amp;").replace('"', "&quot;")
+    frame = tmp_path / "frame.html"  # a window is at least 500 wide
+    frame.write_text(f'<iframe width="{width}" style="border: 0" srcdoc="{html}"></iframe>')
+    dom = _headless(tmp_path, "--window-size=1400,800", "--dump-dom", frame.as_uri())
+    found = re.search(r"<title>(.*?)</title>", dom, re.DOTALL)
     assert found is not None
-    assert int(found[1]) <= width
+    assert found[1] == f"{width}:"

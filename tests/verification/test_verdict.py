@@ -9,16 +9,17 @@ import pytest
 import torch
 
 from fixtures import small
+from hornet_convert.api.checkpoints import convert, verify
+from hornet_convert.checks.verify import against
 from hornet_convert.cli import run
-from hornet_convert.conversion.convert import Request, convert
+from hornet_convert.conversion.request import Request
 from hornet_convert.download.sources import Source
-from hornet_convert.download.trust import Pin, TrustRecord
+from hornet_convert.download.trust import Pin, TrustRecord, claims_of
 from hornet_convert.errors import UsageError
 from hornet_convert.family import zoo
-from hornet_convert.verification.references import against, given, pinned
-from hornet_convert.verification.report import Report
-from hornet_convert.verification.verdict import REQUIREMENTS, Reference, Requirement, judge
-from hornet_convert.verification.verify import verify
+from hornet_convert.report.claims import Claim, given
+from hornet_convert.report.verdict import judge
+from tests.conversion.run import row
 
 Capture = pytest.CaptureFixture[str]
 
@@ -28,39 +29,37 @@ OTHER = hashlib.sha256(b"other").hexdigest()
 
 
 @pytest.mark.parametrize(
-    ("word", "reference"),
+    ("word", "claim"),
     [
-        ("authentic", Reference(SHA, "a pin")),
-        ("authentic", Reference(PRINT, "a sibling", "fingerprint", binding=False)),
-        ("authentic", Reference(PRINT, "--against", "either")),
-        ("authentic", Reference(SHA, "--against", "either")),
-        ("identified", Reference(SHA[:8], "the published name")),
-        ("identified", Reference(SHA[:63], "--sha256")),
-        ("consistent", Reference(SHA, "the mirror's index", vouches=False)),
-        ("consistent", Reference(OTHER, "a pin of another file", binding=False)),
-        ("consistent", Reference(PRINT, "a file's SHA-256", binding=False)),
-        ("failed", Reference(OTHER, "--sha256")),
-        ("failed", Reference(OTHER[:8], "the file's name", vouches=False)),
-        ("failed", Reference(SHA, "--against", "fingerprint")),
+        ("authentic", Claim(SHA, "a pin")),
+        ("authentic", Claim(PRINT, "a sibling", "fingerprint", binding=False)),
+        ("authentic", Claim(PRINT, "--against", "either")),
+        ("authentic", Claim(SHA, "--against", "either")),
+        ("identified", Claim(SHA[:8], "the published name")),
+        ("identified", Claim(SHA[:63], "--sha256")),
+        ("consistent", Claim(SHA, "the mirror's index", vouches=False)),
+        ("consistent", Claim(OTHER, "a pin of another file", binding=False)),
+        ("consistent", Claim(PRINT, "a file's SHA-256", binding=False)),
+        ("failed", Claim(OTHER, "--sha256")),
+        ("failed", Claim(OTHER[:8], "the file's name", vouches=False)),
+        ("failed", Claim(SHA, "--against", "fingerprint")),
     ],
 )
-def test_one_reference_decides(word: str, reference: Reference) -> None:
+def test_one_reference_decides(word: str, claim: Claim) -> None:
     """Full digests from outside authenticate, digits identify, contradictions fail."""
-    verdict = judge(False, SHA, PRINT, "w8", [reference])
-    assert word == verdict.word
-    decided = None if word == "consistent" else reference
-    assert decided == verdict.reference
-    assert "failed" == judge(True, SHA, PRINT, "w8", [reference]).word
+    verdict = judge(False, SHA, PRINT, "w8", [claim])
+    assert verdict.word == word
+    assert verdict.claim == (None if word == "consistent" else claim)
+    assert judge(True, SHA, PRINT, "w8", [claim]).word == "failed"
 
 
-def test_the_strongest_reference_counts_and_any_contradiction_fails() -> None:
+def test_the_strongest_claim_counts_and_any_contradiction_fails() -> None:
     """Eight matching digits do not hide a full match, nor a full match a contradiction."""
-    digits, full, wrong = Reference(SHA[:8], "name"), Reference(SHA, "pin"), Reference(OTHER, "x")
-    assert full == judge(False, SHA, None, None, [digits, full]).reference
-    assert ("failed", wrong) == (
-        judge(False, SHA, None, None, [full, wrong]).word,
-        judge(False, SHA, None, None, [full, wrong]).reference,
-    )
+    digits, full, wrong = Claim(SHA[:8], "name"), Claim(SHA, "pin"), Claim(OTHER, "x")
+    assert judge(False, SHA, None, None, [digits, full]).claim == full
+    verdict = judge(False, SHA, None, None, [full, wrong])
+    assert verdict.word == "failed"
+    assert verdict.claim == wrong
 
 
 @pytest.mark.parametrize("row", zoo.MODELS, ids=lambda row: row.name)
@@ -72,44 +71,28 @@ def test_published_digits_identify_the_model_they_belong_to(row: zoo.Published) 
         assert "consistent" == judge(False, sha256, PRINT, "w8", []).word
 
 
-@pytest.mark.parametrize("require", REQUIREMENTS)
-def test_a_requirement_is_reached_from_above(require: Requirement) -> None:
-    """Authentic is enough where identified is asked for, and not the other way round."""
-    reached = {
-        reference.origin
-        for reference in (Reference(SHA, "full"), Reference(SHA[:8], "digits"))
-        if judge(False, SHA, None, None, [reference]).reaches(require)
-    }
-    assert {"identified": {"full", "digits"}, "authentic": {"full"}}[require] == reached
-    assert not judge(False, SHA, None, None, []).reaches(require)
-
-
 @pytest.fixture
 def ckpt(tmp_path: Path) -> Path:
     """A small checkpoint in the authors' form."""
     return small.write(tmp_path / "in.pth", "official-zip", "w8-gf")
 
 
-def word(report: Report) -> str | None:
-    """The verdict's word."""
-    return None if report.verdict is None else report.verdict.word
-
-
-def detail(report: Report, code: str) -> tuple[str, str]:
-    """Status and detail of a check."""
-    return next((c.status, c.detail) for c in report.checks if c.code == code)
+def word(path: Path, *claims: Claim) -> str:
+    """The verdict's word on a file that is compared with claims."""
+    return str(verify(path, claims=claims, forward=False).to_json()["verdict"])
 
 
 def test_without_a_reference_a_right_file_is_consistent(ckpt: Path) -> None:
     """Nothing that comes with the file makes it more: not its name, not what it records."""
     report = verify(ckpt, forward=False)
-    assert ("consistent", None) == (word(report), report.to_json()["reference"])
-    named = ckpt.with_name(f"hornet-{report.sha256}.pth".replace("hornet-", "hornet-w8-"))
+    assert report.to_json()["verdict"] == "consistent"
+    assert report.to_json()["reference"] is None
+    named = ckpt.with_name(f"hornet-w8-{report.sha256}.pth")
     ckpt.rename(named)
-    result = convert(named, Request(named.parent / "out", forward=False)).output
+    result = convert(named, Request(named.parent / "out"), forward=False).output
     for path in (named, Path(result or "")):
-        again = verify(path, forward=False)
-        assert ("pass", "consistent") == (detail(again, "checksum")[0], word(again))
+        assert row(verify(path, forward=False), "checksum").status == "pass"
+        assert word(path) == "consistent"
 
 
 @pytest.mark.parametrize("form", small.FORMS)
@@ -118,11 +101,10 @@ def test_the_same_weights_in_any_form_authenticate(
 ) -> None:
     """`--against` compares weights, not files."""
     other = small.write(tmp_path / "other", form, "w8-gf")
-    report = verify(ckpt, references=[against(str(other), ckpt)], forward=False)
-    assert "authentic" == word(report)
-    assert {"kind": "fingerprint", "digits": report.fingerprint, "origin": str(other)} == (
-        report.to_json()["reference"]
-    )
+    told = verify(ckpt, claims=[against(str(other), ckpt)], forward=False).to_json()
+    assert "authentic" == told["verdict"]
+    expected = {"kind": "fingerprint", "digits": told["fingerprint"], "origin": str(other)}
+    assert expected == told["reference"]
 
 
 def test_differing_from_a_file_names_the_tensors(tmp_path: Path, ckpt: Path) -> None:
@@ -130,22 +112,19 @@ def test_differing_from_a_file_names_the_tensors(tmp_path: Path, ckpt: Path) -> 
     weights = small.tensors("w8-gf")
     weights["stages.2.7.pwconv1.weight"][0, 0] += 1
     torch.save(weights, tmp_path / "other.pth")
-    report = verify(ckpt, references=[against(str(tmp_path / "other.pth"), ckpt)], forward=False)
-    status, said = detail(report, "reference")
-    assert ("fail", "failed") == (status, word(report))
-    assert "1 tensor differs: stages.2.blocks.7.mlp.fc1.weight" in said
+    report = verify(ckpt, claims=[against(str(tmp_path / "other.pth"), ckpt)], forward=False)
+    assert report.to_json()["verdict"] == "failed"
+    reference = row(report, "reference")
+    assert reference.status == "fail"
+    assert "1 tensor differs: stages.2.blocks.7.mlp.fc1.weight" in reference.detail
 
 
 def test_a_digest_may_be_of_file_or_weights(ckpt: Path) -> None:
     """`--against` takes either; anything else fails."""
     plain = verify(ckpt, forward=False)
-    for digest, expected in (
-        (plain.sha256, "authentic"),
-        (plain.fingerprint, "authentic"),
-        (OTHER, "failed"),
-    ):
-        report = verify(ckpt, references=[against(digest or "", ckpt)], forward=False)
-        assert expected == word(report)
+    assert word(ckpt, against(plain.sha256 or "", ckpt)) == "authentic"
+    assert word(ckpt, against(plain.fingerprint or "", ckpt)) == "authentic"
+    assert word(ckpt, against(OTHER, ckpt)) == "failed"
 
 
 def test_a_file_is_no_reference_for_itself(tmp_path: Path, ckpt: Path) -> None:
@@ -165,10 +144,10 @@ def test_a_file_is_no_reference_for_itself(tmp_path: Path, ckpt: Path) -> None:
 def test_sha256_given_by_the_user(ckpt: Path, digits: int, expected: str) -> None:
     """All 64 digits authenticate, fewer identify, and one wrong digit fails."""
     sha256 = hashlib.sha256(ckpt.read_bytes()).hexdigest()
-    assert expected == word(verify(ckpt, references=[given(sha256[:digits])], forward=False))
-    wrong = sha256[: digits - 1] + ("0" if sha256[digits - 1] != "0" else "1")
-    report = verify(ckpt, references=[given(wrong)], forward=False)
-    assert ("failed", "fail") == (word(report), detail(report, "checksum")[0])
+    assert expected == word(ckpt, given(sha256[:digits]))
+    wrong = given(sha256[: digits - 1] + ("0" if sha256[digits - 1] != "0" else "1"))
+    assert "failed" == word(ckpt, wrong)
+    assert row(verify(ckpt, claims=[wrong], forward=False), "checksum").status == "fail"
 
 
 def test_the_trust_record_vouches_for_files_and_weights(tmp_path: Path, ckpt: Path) -> None:
@@ -179,9 +158,9 @@ def test_the_trust_record_vouches_for_files_and_weights(tmp_path: Path, ckpt: Pa
     record.record("w8-gf", source, sha256=plain.sha256 or "", size=1, fingerprint=plain.fingerprint)
     other = small.write(tmp_path / "other.pth", "openmmlab-legacy", "w8-gf")
     for path in (ckpt, other):
-        report = verify(path, references=pinned(record.pins()), forward=False)
-        assert "authentic" == word(report)
-        assert "the trust record (mirror, first seen" in detail(report, "reference")[1]
+        report = verify(path, claims=claims_of(record.pins()), forward=False)
+        assert "authentic" == report.to_json()["verdict"]
+        assert "the trust record (mirror, first seen" in row(report, "reference").detail
 
 
 def test_a_pin_of_another_file_is_no_contradiction_unless_it_is_of_this_source(
@@ -190,42 +169,44 @@ def test_a_pin_of_another_file_is_no_contradiction_unless_it_is_of_this_source(
     """Other weights of the model are noted; from the very same source they are a failure."""
     source = Source("mirror", str(tmp_path))
     pin = Pin("w8-gf", "mirror", source.location, OTHER, 1, OTHER, "2024-01-01")
-    report = verify(ckpt, references=pinned([pin]), forward=False)
-    assert "consistent" == word(report)
+    report = verify(ckpt, claims=claims_of([pin]), forward=False)
+    assert "consistent" == report.to_json()["verdict"]
     assert any("other weights of w8-gf" in note for note in report.notes)
-    unrelated = verify(ckpt, references=pinned([replace(pin, model="w8")]), forward=False)
+    unrelated = verify(ckpt, claims=claims_of([replace(pin, model="w8")]), forward=False)
     assert not any("other weights" in note for note in unrelated.notes)
-    report = verify(ckpt, references=pinned([pin], "w8-gf", source), forward=False)
-    assert "failed" == word(report)
+    assert "failed" == word(ckpt, *claims_of([pin], "w8-gf", source))
 
 
 def test_convert_writes_nothing_below_what_is_required(tmp_path: Path, ckpt: Path) -> None:
     """`--require` fails the conversion; the verdict stays what it is."""
-    report = convert(ckpt, Request(tmp_path / "out", require="identified", forward=False))
-    assert ("consistent", "fail", 1, None) == (
-        word(report), report.status, report.exit_code, report.output,
-    )  # fmt: skip
-    assert [] == list((tmp_path / "out").iterdir())
-    known = [Reference(hashlib.sha256(ckpt.read_bytes()).hexdigest(), "a friend")]
-    report = convert(
-        ckpt, Request(tmp_path / "out", references=known, require="authentic", forward=False)
-    )
+    out = tmp_path / "out"
+    report = convert(ckpt, Request(out, require=["identified"]), forward=False)
+    assert report.to_json()["verdict"] == "consistent"
+    assert (report.status, report.exit_code, report.output) == ("fail", 1, None)
+    assert list(out.iterdir()) == []
+    known = [Claim(hashlib.sha256(ckpt.read_bytes()).hexdigest(), "a friend")]
+    report = convert(ckpt, Request(out, claims=known, require=["authentic"]), forward=False)
     assert report
     record = json.loads(Path(report.output or "").with_suffix(".json").read_text())
-    assert ("authentic", "a friend") == (record["verdict"], record["reference"]["origin"])
+    assert record["verdict"] == "authentic"
+    assert record["reference"]["origin"] == "a friend"
 
 
 def test_the_verdict_on_the_command_line(tmp_path: Path, ckpt: Path, capsys: Capture) -> None:
     """In the JSON, in the text with its meaning, and in the exit code."""
     other = small.write(tmp_path / "other.pth", "bare-legacy", "w8-gf")
     common = ["verify", "--ckpt", str(ckpt), "--no-forward", "--cache", str(tmp_path / "cache")]
+    digits = hashlib.sha256(ckpt.read_bytes()).hexdigest()[:8]
     cases: list[tuple[list[str], int, str]] = [
         ([], 0, "consistent"),
         (["--require", "identified"], 1, "consistent"),
         (["--against", str(other)], 0, "authentic"),
         (["--against", str(other), "--require", "authentic"], 0, "authentic"),
+        (["--against", str(other), "--require", "identified"], 0, "authentic"),
         (["--against", OTHER], 1, "failed"),
-        (["--sha256", hashlib.sha256(ckpt.read_bytes()).hexdigest()[:8]], 0, "identified"),
+        (["--sha256", digits], 0, "identified"),
+        (["--sha256", digits, "--require", "identified"], 0, "identified"),
+        (["--sha256", digits, "--require", "authentic"], 1, "identified"),
     ]
     for arguments, code, expected in cases:
         assert code == run([*common, *arguments, "--json"])

@@ -6,7 +6,7 @@ Pure: works on names, dtypes and shapes alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hornet_convert.checkpoint.tensors import Tensor
 from hornet_convert.family import architecture, layouts, zoo
@@ -18,21 +18,12 @@ FINAL_NORM = ("head.norm.weight", "head.norm.bias")
 
 
 @dataclass(frozen=True)
-class Misshapen:
-    """A tensor whose shape is not the definition's. `name` is the reference name."""
-
-    key: str
-    name: str
-    expected: Shape
-    found: Shape
-
-
-@dataclass(frozen=True)
 class Identity:
     """What a state dict is.
 
     `names` maps the source's keys to reference names; `num_classes` is read off the classifier,
-    None if there is none; `missing` are reference names; `unknown` and `doubled` are source keys.
+    None if there is none; `missing` are reference names; `unknown` and `doubled` are source keys;
+    `misshapen` has (expected shape, found shape) by reference name.
     """
 
     layout: Layout | None = None
@@ -42,7 +33,7 @@ class Identity:
     missing: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     doubled: tuple[tuple[str, ...], ...] = ()
-    misshapen: tuple[Misshapen, ...] = ()
+    misshapen: Mapping[str, tuple[Shape, Shape]] = field(default_factory=dict)
 
     @property
     def name(self) -> str | None:
@@ -56,15 +47,9 @@ class Identity:
 
     @property
     def backbone(self) -> bool:
-        """Whether it is a classification model without classifier and final norm, and no less.
-
-        That is what the authors' detection and segmentation backbones load.
-        """
-        return (
-            self.layout == "official"
-            and self.num_classes is None
-            and set(self.missing) == set(FINAL_NORM)
-        )
+        """Whether it is all but classifier and final norm: what the authors' detectors load."""
+        headless = self.num_classes is None and set(self.missing) == set(FINAL_NORM)
+        return self.layout == "official" and headless
 
     @property
     def complete(self) -> bool:
@@ -89,33 +74,23 @@ def identify(tensors: Mapping[str, Tensor], expected: Architecture | None = None
     mapping = layouts.remap(tensors, layout, "reference")
     shapes = {name: tensors[key].shape for key, name in mapping.names.items()}
     guess = architecture.infer(shapes) or expected
-    num_classes = _num_classes(shapes)
+    # Rows of the classifier, from its weight or, without one, its bias.
+    num_classes = next((shapes[name][0] for name in CLASSIFIER if shapes.get(name)), None)
+    told = Identity(
+        layout, guess, num_classes, mapping.names, (), mapping.unknown, mapping.collisions
+    )
     if guess is None:
-        return Identity(
-            layout, None, num_classes, mapping.names, (), mapping.unknown, mapping.collisions
-        )
+        return told
     # A classifier of no rows is one of a wrong shape: it should have one row at least.
     wanted = guess.shapes(None if num_classes is None else max(num_classes, 1))
     strangers = tuple(key for key, name in mapping.names.items() if name not in wanted)
-    return Identity(
-        layout,
-        guess,
-        num_classes,
-        mapping.names,
-        tuple(name for name in wanted if name not in shapes),
-        mapping.unknown + strangers,
-        mapping.collisions,
-        tuple(
-            Misshapen(key, name, wanted[name], shapes[name])
-            for key, name in mapping.names.items()
-            if name in wanted and shapes[name] != wanted[name]
-        ),
+    return replace(
+        told,
+        missing=tuple(name for name in wanted if name not in shapes),
+        unknown=mapping.unknown + strangers,
+        misshapen={
+            name: (wanted[name], shape)
+            for name, shape in shapes.items()
+            if shape != wanted.get(name, shape)
+        },
     )
-
-
-def _num_classes(shapes: Mapping[str, Shape]) -> int | None:
-    """Rows of the classifier, from its weight or, without one, its bias."""
-    for name in CLASSIFIER:
-        if shape := shapes.get(name):
-            return shape[0]
-    return None

@@ -16,20 +16,14 @@ import hashlib
 from collections.abc import Mapping
 
 from hornet_convert.checkpoint.tensors import Described
+from hornet_convert.family.layouts import remap
 
 
 def fingerprint(tensors: Mapping[str, Described], digests: Mapping[str, str]) -> str:
-    """Fingerprint of tensors under their official names.
-
-    Parameters
-    ----------
-    tensors
-        Tensor descriptions by official name.
-    digests
-        SHA-256 (hex) of each tensor's bytes, by the same names.
-    """
+    """Fingerprint of a model's tensors, given with the SHA-256 of each by reference name."""
+    official = remap(tensors, "reference", "official").names
     lines = (
-        f"{name} {tensor.dtype.code} {'x'.join(map(str, tensor.shape))} {digests[name]}\n"
-        for name, tensor in sorted(tensors.items(), key=lambda item: item[0].encode())
+        f"{official[name]} {tensor.dtype.code} {'x'.join(map(str, tensor.shape))} {digests[name]}\n"
+        for name, tensor in sorted(tensors.items(), key=lambda item: official[item[0]].encode())
     )
     return hashlib.sha256("".join(lines).encode()).hexdigest()

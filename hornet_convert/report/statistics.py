@@ -6,12 +6,13 @@ For reports that people read: nothing here is a check.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Final, Literal
 
-from hornet_convert.verification.naming import split_block
+from hornet_convert.text import split_block
 
 WILD: Final = 10.0  # times, or one part of, what is usual for a tensor of its kind
 WILD_BIAS: Final = 100.0  # biases are small, and vary
@@ -67,22 +68,20 @@ def judged(rows: Sequence[TensorStatistics]) -> list[TensorStatistics]:
     Usual is the median size of the tensors of the same kind in the blocks of the stage, or of the
     network where the stage is short; size is the rms, times the root of the fan-in.
     """
-    everywhere: dict[str, list[float]] = {}
-    in_stage: dict[tuple[str, str], list[float]] = {}
+    sizes = defaultdict[tuple[str, ...], list[float]](list)  # by kind, and by kind and stage
     for row in rows:
         block, kind = split_block(row.name)
         if ".blocks." in block and row.values.rms > 0:
-            everywhere.setdefault(kind, []).append(_size(row))
-            in_stage.setdefault((_stage(block), kind), []).append(_size(row))
+            sizes[(kind,)].append(_size(row))
+            sizes[kind, block.split(".")[1]].append(_size(row))
     judged_rows = []
     for row in rows:
         block, kind = split_block(row.name)
-        usual: float | None = None
+        known: list[float] = []
         if ".blocks." in block:
-            own = in_stage.get((_stage(block), kind), [])
-            known = own if len(own) >= OWN_STAGE else everywhere.get(kind, [])
-            usual = median(known) if known else None
-        ratio = _size(row) / usual if usual else None
+            own = sizes[kind, block.split(".")[1]]
+            known = own if len(own) >= OWN_STAGE else sizes[(kind,)]
+        ratio = _size(row) / median(known) if known else None
         standing = _standing(kind, row.values, ratio)
         judged_rows.append(replace(row, ratio=ratio, standing=standing))
     return judged_rows
@@ -90,10 +89,6 @@ def judged(rows: Sequence[TensorStatistics]) -> list[TensorStatistics]:
 
 def _size(row: TensorStatistics) -> float:
     return row.values.rms * math.sqrt(row.fan_in)
-
-
-def _stage(block: str) -> str:
-    return block.split(".")[1]
 
 
 def _standing(kind: str, values: Statistics, ratio: float | None) -> Standing:
@@ -112,20 +107,15 @@ def _standing(kind: str, values: Statistics, ratio: float | None) -> Standing:
 
 def outstanding(blocks: Sequence[BlockStatistics]) -> list[str]:
     """A sentence for each tensor that is not as its kind usually is."""
-    return [
-        f"{row.name} {_says(row)}"
-        for block in blocks
-        for row in block.tensors
-        if row.standing != "usual"
-    ]
+    rows = (row for block in blocks for row in block.tensors if row.standing != "usual")
+    return [f"{row.name} {_says(row)}" for row in rows]
 
 
 def _says(row: TensorStatistics) -> str:
-    if row.standing == "not finite":
-        return f"holds NaN or infinity {row.values.not_finite:,} times"
-    if row.standing == "dead":
-        return "is zero everywhere"
     ratio = row.ratio or 1.0
-    if row.standing == "large":
-        return f"is {ratio:.3g} times as large as is usual for it"
-    return f"is {1 / ratio:.3g} times smaller than is usual for it"
+    return {
+        "not finite": f"holds NaN or infinity {row.values.not_finite:,} times",
+        "dead": "is zero everywhere",
+        "large": f"is {ratio:.3g} times as large as is usual for it",
+        "small": f"is {1 / ratio:.3g} times smaller than is usual for it",
+    }[row.standing]

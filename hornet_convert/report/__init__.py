@@ -1,0 +1,1 @@
+"""What is told of a checkpoint: rows, claims, the verdict, the forward trace. Pure."""

@@ -1,1 +1,0 @@
-"""What a checkpoint is and whether it is right: facts, checks, references, the verdict."""
