@@ -1,14 +1,21 @@
 """fetch and validate from end to end, over loopback and from a directory, at full size once."""
 
+import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from fixtures import small
 from fixtures import zoo as embedded
 from fixtures.serve import serve
+from hornet_convert.api.fetch import Download, fetch
 from hornet_convert.cli import run
+from hornet_convert.conversion.request import Request
+from hornet_convert.download.cache import Cache
+from hornet_convert.family import zoo
 
 Capture = pytest.CaptureFixture[str]
 
@@ -110,3 +117,23 @@ def test_a_wrong_file_fails_and_says_both_digests(
     assert ("fail", None) == (result["status"], result["output"])
     assert {"code": "checksum", "status": "fail"}.items() <= result["checks"][0].items()
     assert entry["sha256"] in result["checks"][0]["detail"]
+
+
+def test_averaged_weights_are_not_recorded_as_the_published_ones(tmp_path: Path) -> None:
+    """After fetch --ema or --key, a plain fetch of the same file passes, and the other way."""
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+    path = small.write(folder / "new.pth", "training-zip", "w8", num_classes=1000)
+    digits = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    row = replace(zoo.find("tiny"), name="w8", sha8=digits, superseded=())
+    path.rename(folder / row.file_name)
+    how = Download(Cache.at(tmp_path / "cache"), (str(folder),), "mirror", forward=False)
+    plain = Request(tmp_path / "out")
+    averaged, by_key = replace(plain, ema=True), replace(plain, key="model_ema")
+    fingerprints = []
+    for request in (averaged, by_key, plain, averaged, plain):
+        (report,) = fetch([row], how, request)
+        assert "pass" == report.status, report.first_failure
+        fingerprints.append(report.fingerprint)
+    assert fingerprints[0] == fingerprints[1] == fingerprints[3]
+    assert fingerprints[2] == fingerprints[4] != fingerprints[0]

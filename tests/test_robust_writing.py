@@ -1,8 +1,8 @@
 """Whatever stops a conversion, nothing partial stands under a final name."""
 
+import fcntl
 import json
 import random
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from fixtures import small
-from tests.fuzz_writing import FINAL, convert_command, killed_at_random, reference_result
+from fuzz.writing import FINAL, convert_command, killed_at_random, reference_result
+from hornet_convert.files.writing import sweep
 
 
 def test_a_full_disk_is_exit_5_and_leaves_nothing(tmp_path: Path) -> None:
@@ -27,10 +28,10 @@ def test_a_full_disk_is_exit_5_and_leaves_nothing(tmp_path: Path) -> None:
         [sys.executable, "-c", limited], capture_output=True, text=True, check=False
     )
     result = json.loads(done.stdout)
-    assert (5, "disk") == (done.returncode, result["error"]["code"])
+    assert done.returncode == 5
+    assert result["error"]["code"] == "disk"
     assert result["error"]["hint"]
-    assert [] == list(out.iterdir())
-    assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] != 200_000
+    assert list(out.iterdir()) == []
 
 
 @pytest.mark.parametrize("place", ["/proc/hornet", "/dev/null/hornet"])
@@ -40,7 +41,8 @@ def test_a_folder_that_cannot_be_made_is_exit_5(tmp_path: Path, place: str) -> N
     command = convert_command(ckpt, Path(place))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     result = json.loads(done.stdout)
-    assert (5, "disk") == (done.returncode, result["error"]["code"])
+    assert done.returncode == 5
+    assert result["error"]["code"] == "disk"
     assert place in result["error"]["message"]
 
 
@@ -69,3 +71,48 @@ def test_kill_9_never_leaves_a_wrong_file(tmp_path: Path) -> None:
     subprocess.run(convert_command(ckpt, out), capture_output=True, check=True)
     left = sorted(path.name for path in out.iterdir())
     assert [name.replace(FINAL, ".json"), name] == left
+
+
+BUSY = """
+import os, sys
+from pathlib import Path
+from hornet_convert.files.writing import Temporary, sweep
+
+folder = Path(sys.argv[1])
+for _ in range(1500):
+    sweep(folder)
+    file = Temporary(folder)
+    assert os.path.samestat(file.path.lstat(), os.fstat(file.fd)), "swept while it was alive"
+    file.close()
+"""
+
+
+def test_processes_that_sweep_one_folder_leave_each_others_files_alone(tmp_path: Path) -> None:
+    """A temporary file stands from when it is made until its writer is done with it."""
+    command = [sys.executable, "-c", BUSY, str(tmp_path)]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [process.communicate()[1] for process in processes] == ["", "", ""]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_swept_is_locked_until_it_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its writer could lock it, find it in place, and write to a file without a name."""
+    abandoned = tmp_path / ".hornet-convert-0123456789abcdef.tmp"
+    abandoned.write_bytes(b"half a file")
+    unlink, free = Path.unlink, []
+
+    def watched(path: Path, missing_ok: bool = False) -> None:
+        with path.open("rb") as other:
+            try:
+                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                free.append(path)
+            except BlockingIOError:
+                pass
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", watched)
+    assert sweep(tmp_path) == [abandoned]
+    assert free == []
+    assert not abandoned.exists()

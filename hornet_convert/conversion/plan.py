@@ -8,17 +8,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from hornet_convert.checkpoint.tensors import BY_TORCH_NAME, DTYPES, DType, Tensor
-from hornet_convert.conversion.edits import Edits, Precision, Target, rows_for
+from hornet_convert.checks.identity import CLASSIFIER, FINAL_NORM, Identity
+from hornet_convert.conversion.request import Edits, Precision, Target
 from hornet_convert.errors import UsageError
 from hornet_convert.family.architecture import Architecture, Shape
 from hornet_convert.family.layouts import Layout, translate
-from hornet_convert.numbers.casting import SOURCES
-from hornet_convert.verification.identity import CLASSIFIER, FINAL_NORM, Identity
-
-# Changes of the element type that keep every number.
-EXACT: Final = frozenset(
-    {("F16", "F32"), ("BF16", "F32"), ("F16", "F64"), ("BF16", "F64"), ("F32", "F64")}
-)
+from hornet_convert.numbers.casting import CASTABLE
 
 BACKBONE_NORMS: Final = ("norm0", "norm1", "norm2", "norm3")
 """What the authors' detection and segmentation backbones have beside these weights."""
@@ -26,18 +21,10 @@ BACKBONE_NORMS: Final = ("norm0", "norm1", "norm2", "norm3")
 
 @dataclass(frozen=True)
 class Part:
-    """One tensor of the result, described by what it is made of.
+    """One tensor of the result, by what it is made of.
 
-    Parameters
-    ----------
-    key, name
-        The source's key, and the reference name.
-    source
-        The tensor in the source.
-    dtype, shape
-        Of the result.
-    rows
-        The rows taken of the first axis; None for all.
+    `name` is its reference name, `source` the tensor in the source under `key`; `dtype` and `shape`
+    are of the result; `rows` are those taken of the first axis, None for all.
     """
 
     key: str
@@ -77,23 +64,11 @@ class Part:
 class Plan:
     """The result, tensor by tensor.
 
-    Parameters
-    ----------
-    target
-        Layout of the result.
-    parts
-        By key of the result, in the order of the computation.
-    architecture, num_classes
-        What the result is.
-    tokens
-        The edits that change something, in the order made: `224to384px`, `in1k-head`, `no-head`,
-        `backbone`, `float16`. They go into name and metadata.
-    left_out
-        Reference names of the source's tensors that the result does not have.
-    starts_fresh
-        What the code that loads the result has beside these weights.
-    notes
-        What was asked for and changes nothing, and what a user should know.
+    `parts` are by key of the result, in the order of the computation. `tokens` are the edits that
+    change something, in the order made: `224to384px`, `in1k-head`, `no-head`, `backbone`,
+    `float16`; they go into name and metadata. `left_out` are reference names of the source's
+    tensors that the result does not have, `starts_fresh` what the code that loads it has beside
+    these weights. `notes` say what was asked for and changes nothing, and what a user should know.
     """
 
     target: Target
@@ -107,10 +82,12 @@ class Plan:
 
     @property
     def rounded(self) -> str | None:
-        """The element type that numbers were rounded to; None if every number is kept."""
+        """The element type that numbers were rounded to; None if every number is kept.
+
+        A wider type has every number of a narrower one.
+        """
         for part in self.parts.values():
-            kept = (part.source.dtype.code, part.dtype.code) in EXACT
-            if part.recast and not kept:
+            if part.recast and part.dtype.itemsize <= part.source.dtype.itemsize:
                 return part.dtype.torch
         return None
 
@@ -118,10 +95,6 @@ class Plan:
     def rows(self) -> tuple[int, ...] | None:
         """The rows taken of the classifier; None for all."""
         return next((part.rows for part in self.parts.values() if part.rows is not None), None)
-
-    def by_source_key(self) -> dict[str, tuple[str, Part]]:
-        """Key in the result, and part, by the source's key."""
-        return {part.key: (key, part) for key, part in self.parts.items()}
 
 
 def plan(
@@ -137,27 +110,36 @@ def plan(
         raise ValueError("only an identified state dict can be planned for")
     edits.check(origin, target)
     goal = Architecture(origin.width, edits.resolution) if edits.resolution else origin
-    rows = rows_for(edits.head, identity.num_classes)
+    rows = edits.rows(identity.num_classes)
     without_head = edits.head == "none" or target == "backbone"
     num_classes = None if without_head else len(rows) if rows else identity.num_classes
     keys = {name: key for key, name in identity.names.items()}
+    layout: Layout = "official" if target == "backbone" else target
     parts: dict[str, Part] = {}
     for name, shape in goal.shapes(num_classes).items():
         if target == "backbone" and name in FINAL_NORM:
             continue
         if name not in keys:
-            raise _no_final_norm(target)
+            raise UsageError(
+                f"--layout {target} conflicts with the checkpoint, which is a backbone",
+                expected="a final norm (head.norm), which only a classification checkpoint has",
+                hint="Take --layout backbone.",
+            )
         source = tensors[keys[name]]
-        part = Part(
-            key=keys[name],
-            name=name,
-            source=source,
-            dtype=_dtype(name, source, shape, edits.dtype),
-            shape=shape,
-            rows=rows if name in CLASSIFIER else None,
-        )
-        _check_type(part)
-        parts[_key(name, target)] = part
+        dtype = _dtype(name, source, shape, edits.dtype)
+        part = Part(keys[name], name, source, dtype, shape, rows if name in CLASSIFIER else None)
+        if (part.recast or part.resized) and source.dtype.code not in CASTABLE:
+            raise UsageError(
+                f"--{'dtype' if part.recast else 'resolution'} conflicts with the checkpoint's "
+                f"{source.dtype.torch}",
+                where=name,
+                expected="float64, float32, float16 or bfloat16",
+                hint="Leave it out: the tensors can be copied as they are.",
+            )
+        key = translate(name, "reference", layout)
+        if key is None:
+            raise ValueError(f"{name} has no name in the {layout} layout")
+        parts[key] = part
     tokens, notes = _tokens_and_notes(edits, identity, goal, target, parts)
     used = {part.name for part in parts.values()}
     return Plan(
@@ -178,29 +160,7 @@ def _dtype(name: str, source: Tensor, shape: Shape, precision: Precision | None)
         # Filters stay in float32 at any precision, and interpolated values need it.
         narrow = source.dtype.itemsize < 4 and shape != source.shape
         return DTYPES["F32"] if precision is not None or narrow else source.dtype
-    if precision is None:
-        return source.dtype
-    return BY_TORCH_NAME[precision]
-
-
-def _check_type(part: Part) -> None:
-    dtype = part.source.dtype
-    if (part.recast or part.resized) and dtype.code not in SOURCES:
-        raise UsageError(
-            f"--{'dtype' if part.recast else 'resolution'} conflicts with the checkpoint's "
-            f"{dtype.torch}",
-            expected="float64, float32, float16 or bfloat16",
-            found=f"{part.name} of type {dtype.torch}",
-            hint="Leave it out: the tensors can be copied as they are.",
-        )
-
-
-def _key(name: str, target: Target) -> str:
-    layout: Layout = "official" if target == "backbone" else target
-    key = translate(name, "reference", layout)
-    if key is None:
-        raise ValueError(f"{name} has no name in the {layout} layout")
-    return key
+    return source.dtype if precision is None else BY_TORCH_NAME[precision]
 
 
 def _tokens_and_notes(
@@ -237,12 +197,3 @@ def _tokens_and_notes(
         else:
             notes.append(f"--dtype: the tensors are {edits.dtype} already")
     return tuple(tokens), tuple(notes)
-
-
-def _no_final_norm(target: Target) -> UsageError:
-    return UsageError(
-        f"--layout {target} conflicts with the checkpoint, which is a backbone",
-        expected="a final norm (head.norm), which only a classification checkpoint has",
-        found="none",
-        hint="Take --layout backbone.",
-    )

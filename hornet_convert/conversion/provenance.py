@@ -9,20 +9,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hornet_convert.conversion.publish import disk_errors, publish_bytes, refuse_special
+from hornet_convert.checks.model_file import ModelFile
 from hornet_convert.errors import DiskError
-from hornet_convert.verification.report import Report, finite
-from hornet_convert.verification.subject import Subject
+from hornet_convert.files.errors import disk_errors
+from hornet_convert.files.writing import publish_bytes, refuse_special
+from hornet_convert.report.report import Report
 
 MAX_RECORD_BYTES = 1 << 22
 
 
-def write_provenance(report: Report, subject: Subject) -> None:
-    """Write `<name of the result>.json` beside the result named by `report.output`."""
-    output = Path(report.output or "")
-    record = finite(provenance(report, subject))
-    text = json.dumps(record, indent=2, allow_nan=False)
-    publish_bytes(text.encode() + b"\n", output.with_suffix(".json"))
+def write_provenance(report: Report, file: ModelFile, final: Path) -> None:
+    """Write `<name of the result>.json` beside the result at `final`."""
+    text = json.dumps(provenance(report, file, final.name), indent=2, allow_nan=False)
+    publish_bytes(text.encode() + b"\n", final.with_suffix(".json"))
 
 
 def require_place(final: Path, force: bool) -> None:
@@ -31,8 +30,8 @@ def require_place(final: Path, force: bool) -> None:
     refuse_special(place)
     if force or not os.path.lexists(place):
         return
-    with disk_errors(place, "reading"), place.open("rb") as file:
-        text = file.read(MAX_RECORD_BYTES)
+    with disk_errors(place, "reading"), place.open("rb") as there:
+        text = there.read(MAX_RECORD_BYTES)
     try:
         record = json.loads(text)
     except (ValueError, RecursionError):
@@ -46,28 +45,28 @@ def require_place(final: Path, force: bool) -> None:
         )
 
 
-def provenance(report: Report, subject: Subject) -> dict[str, Any]:
+def provenance(report: Report, file: ModelFile, name: str) -> dict[str, Any]:
     """The record as a JSON object: the result, then its source with the verdict on that."""
     result = report.to_json()
     verdict = {"verdict": result["verdict"], "reference": result["reference"]}
     conversion = report.conversion or {}
     return {
-        "file": Path(report.output or "").name,
+        "file": name,
         "sha256": report.output_sha256,
         **conversion,
         **({} if conversion.get("edits") else verdict),  # of edited weights nobody vouches
         "source": {
-            "file": subject.checkpoint.path.name,
+            "file": file.checkpoint.path.name,
             "sha256": report.sha256,
-            "size": subject.checkpoint.size,
+            "size": file.checkpoint.size,
             "container": report.container,
             "model": report.model,
             "layout": report.layout,
             "num_classes": report.num_classes,
             "fingerprint": report.fingerprint,
             **verdict,
-            "wrapper": list(subject.state.wrapper),
-            "prefix": subject.state.prefix,
+            "wrapper": list(file.state.wrapper),
+            "prefix": file.state.prefix,
             "ema": report.ema,
             **(report.source or {}),
         },

@@ -1,4 +1,4 @@
-"""What the tests of conversions share: run one, read its result."""
+"""What the tests of conversions share: run one, prove one, read its result."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,11 +7,17 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from hornet_convert.conversion.convert import Request, convert
-from hornet_convert.conversion.edits import Edits, Target
-from hornet_convert.conversion.result_name import Format
-from hornet_convert.conversion.writing import WRAPPERS
-from hornet_convert.verification.report import Report
+from hornet_convert.api.checkpoints import convert
+from hornet_convert.checkpoint.reader import open_checkpoint
+from hornet_convert.checkpoint.state_dict import select_state_dict
+from hornet_convert.checks.model_file import examine
+from hornet_convert.conversion.plan import plan
+from hornet_convert.conversion.proof import Proof
+from hornet_convert.conversion.request import AS_IT_IS, Edits, Request, Target
+from hornet_convert.family.file_names import Format
+from hornet_convert.model.forward import prove
+from hornet_convert.report.check import Check
+from hornet_convert.report.report import Report
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -27,8 +33,8 @@ def run(
     **edits: Any,
 ) -> Report:
     """Convert a file that has to convert; edits as keywords."""
-    request = Request(out, layout, ema=ema, forward=forward, edits=Edits(**edits), format=container)
-    report = convert(source, request)
+    request = Request(out, layout, container, Edits(**edits), ema=ema)
+    report = convert(source, request, forward=forward)
     assert report, report.checks
     return report
 
@@ -42,15 +48,30 @@ def output(report: Report) -> Path:
 def told(report: Report) -> dict[str, Any]:
     """What the report tells of the conversion."""
     assert report.conversion is not None
-    return report.conversion
+    return dict(report.conversion)
+
+
+def row(report: Report, code: str) -> Check:
+    """The row of a check."""
+    return next(check for check in report.checks if check.code == code)
+
+
+def proof_of(
+    source: Path, result: Path, edits: Edits = AS_IT_IS, target: Target = "reference"
+) -> Proof:
+    """What the forward check says of a file that should be the source converted."""
+    with open_checkpoint(source) as one, open_checkpoint(result) as two:
+        file = examine(one)
+        made = plan(file.identity, file.tensors, edits, target)
+        return prove(file, made, two, select_state_dict(two.root).tensors)
 
 
 def load(path: Path, layout: Target = "reference") -> Tensors:
     """The state dict in a result, by the libraries its users have."""
     if path.suffix == ".safetensors":
         return load_file(path)
-    wrapper = WRAPPERS[layout]
     loaded = torch.load(path, weights_only=True)
-    state = loaded if wrapper == "bare" else loaded[wrapper]
+    key = {"official": "model", "openmmlab": "state_dict"}.get(layout)
+    state = loaded if key is None else loaded[key]
     assert isinstance(state, Mapping)
     return state

@@ -1,37 +1,32 @@
 """The forward check of edited results: proves right ones, catches wrong ones, measures rounding."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 
 from fixtures import small
 from hornet_convert import load_model
+from hornet_convert.api.checkpoints import convert
 from hornet_convert.checkpoint.reader import open_checkpoint
-from hornet_convert.conversion.convert import Request, convert
-from hornet_convert.conversion.edits import Edits, Target
-from hornet_convert.conversion.plan import Plan, plan
+from hornet_convert.checks.model_file import examine
+from hornet_convert.conversion.plan import plan
+from hornet_convert.conversion.proof import Proof
+from hornet_convert.conversion.request import Edits, Request, Target
 from hornet_convert.family import labels
 from hornet_convert.family.layouts import translate
-from hornet_convert.model.edited import Drift, edited_check, measure_drift, rounded
-from hornet_convert.verification.report import Check
-from hornet_convert.verification.subject import Subject, examine
-from tests.conversion.run import output, run, told
+from hornet_convert.model.edited import Drift, measure_drift, rounded
+from hornet_convert.report.report import Report
+from tests.conversion.run import output, proof_of, row, run, told
 
 IN21K = labels.IN21K_CLASSES
 Tensors = dict[str, torch.Tensor]
 
 
-def detail(report: Any, code: str) -> Check:
-    """The row of a check."""
-    rows: dict[str, Check] = {check.code: check for check in report.checks}
-    return rows[code]
-
-
-def drift_in(report: Any) -> dict[str, Any]:
+def drift_in(report: Report) -> dict[str, Any]:
     """The measured drift."""
     drift = told(report)["drift"]
     assert isinstance(drift, dict)
@@ -42,93 +37,101 @@ class Case:
     """A source, the plan of an edit of it, and the result made by hand, to be damaged."""
 
     def __init__(self, tmp_path: Path, num_classes: int, target: Target, edits: Edits) -> None:
-        self.source = small.tensors("w8-gf64", num_classes=num_classes)
-        path = small.write(tmp_path / "in.pth", "official-zip", "w8-gf64", num_classes=num_classes)
-        with open_checkpoint(path) as checkpoint:
-            self.subject: Subject = examine(checkpoint)
-        self.plan: Plan = plan(self.subject.identity, self.subject.tensors, edits, target)
+        self.target, self.edits = target, edits
+        self.weights = small.tensors("w8-gf64", num_classes=num_classes)
+        self.path = tmp_path / "in.pth"
+        small.write(self.path, "official-zip", "w8-gf64", num_classes=num_classes)
+        with open_checkpoint(self.path) as checkpoint:
+            file = examine(checkpoint)
+            self.plan = plan(file.identity, file.tensors, edits, target)
+
+    def source(self, name: str) -> torch.Tensor:
+        """A tensor of the source by reference name."""
+        return self.weights[str(translate(name, "reference", "official"))]
 
     def result(self) -> Tensors:
         """The right result by reference name, made by torch."""
         made = {}
         for part in self.plan.parts.values():
-            tensor = self.source[part.key]
+            tensor = self.weights[part.key]
             if part.rows is not None:
                 tensor = tensor[list(part.rows)]
             if part.resized:
                 planes = tensor.double().permute(3, 0, 1, 2)
-                size = part.shape[1:3]
                 tensor = torch.nn.functional.interpolate(
-                    planes, size, mode="bilinear", align_corners=True
+                    planes, part.shape[1:3], mode="bilinear", align_corners=True
                 ).permute(1, 2, 3, 0)
-            made[part.name] = rounded(tensor, part.dtype.torch)
+            made[part.name] = rounded(tensor, part.dtype.torch).contiguous()
         return made
 
-    def check(self, result: Mapping[str, torch.Tensor]) -> Check:
-        """The forward check of a result."""
-        return edited_check(self.source, self.subject.identity, result, self.plan)
+    def proof(self, **damage: torch.Tensor) -> Proof:
+        """What the forward check says of the result, with tensors replaced by reference name."""
+        right = self.result() | damage
+        path = self.path.with_name("result.safetensors")
+        keys = {part.name: key for key, part in self.plan.parts.items()}
+        named = {keys[name]: tensor.contiguous() for name, tensor in right.items()}
+        path.write_bytes(safetensors.torch.save(named))
+        return proof_of(self.path, path, self.edits, self.target)
 
-    def drift(self, result: Mapping[str, torch.Tensor]) -> Drift:
-        """The drift of a result."""
-        return measure_drift(self.source, self.subject.identity, result, self.plan)
+    def status(self, **damage: torch.Tensor) -> str:
+        """The status of that row."""
+        return self.proof(**damage).check.status
 
 
 def test_selected_rows_are_proven(tmp_path: Path) -> None:
     """Right rows pass to 1e-9; one row too far along, or a swap of two, does not."""
     case = Case(tmp_path, IN21K, "reference", Edits(head="in1k"))
-    right = case.result()
-    assert "pass" == case.check(right).status
+    assert case.status() == "pass"
     shifted = list(case.plan.rows or ())
     shifted[7] += 1
-    wrong = right | {"head.fc.weight": case.source["head.weight"][shifted]}
-    assert ("fail", True) == (case.check(wrong).status, "head.fc" in case.check(wrong).detail)
-    swapped = right["head.fc.bias"].clone()
+    check = case.proof(**{"head.fc.weight": case.weights["head.weight"][shifted]}).check
+    assert check.status == "fail"
+    assert "head.fc" in check.detail
+    swapped = case.result()["head.fc.bias"]
     swapped[[3, 4]] = swapped[[4, 3]]
-    assert "fail" == case.check(right | {"head.fc.bias": swapped}).status
+    assert case.status(**{"head.fc.bias": swapped}) == "fail"
 
 
 def test_resized_filters_are_proven(tmp_path: Path) -> None:
     """Right filters pass to 1e-6; corners not aligned, or real and imaginary swapped, do not."""
     case = Case(tmp_path, 10, "reference", Edits(resolution=96))
-    right = case.result()
-    assert "pass" == case.check(right).status
+    assert case.status() == "pass"
     name = "stages.2.blocks.9.gnconv.dwconv.complex_weight"
-    source = case.source[str(translate(name, "reference", "official"))]
+    right = case.result()[name]
     loose = torch.nn.functional.interpolate(
-        source.permute(3, 0, 1, 2), right[name].shape[1:3], mode="bilinear", align_corners=False
+        case.source(name).permute(3, 0, 1, 2), right.shape[1:3], mode="bilinear"
     ).permute(1, 2, 3, 0)
-    for wrong in (loose, right[name].flip(-1), right[name] * 1.0001):
-        check = case.check(right | {name: wrong.contiguous()})
-        assert "fail" == check.status
+    for wrong in (loose, right.flip(-1), right * 1.0001):
+        check = case.proof(**{name: wrong}).check
+        assert check.status == "fail"
         assert "stages.2.blocks.9" in check.detail
 
 
 def test_rounded_weights_are_proven(tmp_path: Path) -> None:
-    """Weights rounded to nearest pass to 1e-9; one cut off instead does not."""
+    """Weights rounded to nearest pass to 1e-9; cut off, or not rounded at all, they do not."""
     case = Case(tmp_path, 10, "official", Edits(dtype="bfloat16"))
-    right = case.result()
-    assert "pass" == case.check(right).status
+    assert case.status() == "pass"
     name = "stages.1.blocks.2.mlp.fc1.weight"
-    source = case.source[str(translate(name, "reference", "official"))]
+    source = case.source(name)
     cut = (source.view(torch.int32) >> 16 << 16).view(torch.float32).bfloat16()
-    assert "fail" == case.check(right | {name: cut}).status
-    # What was not rounded at all is not what the file should hold either.
-    assert "fail" == case.check(right | {name: source}).status
+    assert case.status(**{name: cut}) == "fail"
+    assert case.status(**{name: source}) == "fail"
 
 
-def test_what_only_left_something_out_computes_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("target", "edits", "last"),
+    [("openmmlab", Edits(head="none"), "head.norm"), ("backbone", Edits(), "stages.3.blocks.1")],
+)
+def test_what_only_left_something_out_computes_the_same(
+    tmp_path: Path, target: Target, edits: Edits, last: str
+) -> None:
     """Without a classifier the features are compared, of a backbone the last map."""
-    cases: tuple[tuple[Target, Edits, str], ...] = (
-        ("openmmlab", Edits(head="none"), "head.norm"),
-        ("backbone", Edits(), "stages.3.blocks.1"),
-    )
-    for target, edits, last in cases:
-        case = Case(tmp_path, 10, target, edits)
-        check = case.check(case.result())
-        assert ("pass", True) == (check.status, f"{last} " in check.detail)
-        name = "stages.3.blocks.1.gamma2"
-        wrong = case.result()[name] * 1.001
-        assert "fail" == case.check(case.result() | {name: wrong}).status
+    case = Case(tmp_path, 10, target, edits)
+    check = case.proof().check
+    assert check.status == "pass"
+    assert f"{last} " in check.detail
+    name = "stages.3.blocks.1.gamma2"
+    assert case.status(**{name: case.result()[name] * 1.001}) == "fail"
 
 
 def test_drift_is_that_of_the_outputs(tmp_path: Path) -> None:
@@ -140,14 +143,12 @@ def test_drift_is_that_of_the_outputs(tmp_path: Path) -> None:
         before, after = load_model(path)(images), load_model(output(report))(images)
     drift = drift_in(report)
     largest = ((after - before).abs().max() / before.abs().max()).item()
-    assert pytest.approx(largest, rel=1e-3) == drift["largest"]
+    assert drift["largest"] == pytest.approx(largest, rel=1e-3)
     assert 1e-4 < drift["largest"] < 0.1
-    same = (before.argmax(1) == after.argmax(1)).sum().item()
-    shared = sum(
-        len({*a.tolist()} & {*b.tolist()})
-        for a, b in zip(before.topk(5)[1], after.topk(5)[1], strict=True)
-    )
-    assert (same, shared, 20) == (drift["top1_same"], drift["top5_shared"], drift["top5_of"])
+    assert drift["top1_same"] == (before.argmax(1) == after.argmax(1)).sum().item()
+    pairs = zip(before.topk(5)[1].tolist(), after.topk(5)[1].tolist(), strict=True)
+    assert drift["top5_shared"] == sum(len({*a} & {*b}) for a, b in pairs)
+    assert drift["top5_of"] == 20
     assert any("rounded to bfloat16: on 4 seeded 64×64 images" in note for note in report.notes)
     assert drift == json.loads(output(report).with_suffix(".json").read_text())["drift"]
 
@@ -155,15 +156,18 @@ def test_drift_is_that_of_the_outputs(tmp_path: Path) -> None:
 def test_disagreement_is_not_hidden(tmp_path: Path) -> None:
     """Logits in another order show in the counts."""
     case = Case(tmp_path, 10, "reference", Edits(dtype="float16"))
-    result = case.result()
-    result["head.fc.bias"] = result["head.fc.bias"] * 0 + torch.arange(10).half() * 100
-    drift = case.drift(result)
-    assert 1 < drift.largest
-    assert 5 * drift.images == drift.top5_of
-    agreement = (drift.top1_same, drift.top5_shared)
-    clean = case.drift(case.result())
-    assert agreement < (clean.top1_same, clean.top5_shared)
-    assert (clean.images, 5 * clean.images) == (clean.top1_same, clean.top5_shared)
+    clean = measured(case, case.result())
+    assert (clean.top1_same, clean.top5_shared) == (clean.images, 5 * clean.images)
+    bias = case.result()["head.fc.bias"] * 0 + torch.arange(10).half() * 100
+    drift = measured(case, case.result() | {"head.fc.bias": bias})
+    assert drift.largest > 1
+    assert (drift.top1_same, drift.top5_shared) < (clean.top1_same, clean.top5_shared)
+
+
+def measured(case: Case, result: Tensors) -> Drift:
+    """The drift of a result."""
+    with open_checkpoint(case.path) as checkpoint:
+        return measure_drift(case.weights, examine(checkpoint).identity, result, case.plan)
 
 
 @pytest.mark.parametrize(
@@ -181,10 +185,10 @@ def test_drift_of_edited_results(
     path = small.write(tmp_path / "in.pth", "openmmlab-zip", "w8-gf64", num_classes=IN21K)
     report = run(path, tmp_path, layout, "pth", forward=True, **edits)
     drift = drift_in(report)
-    assert output_name == drift["output"]
+    assert drift["output"] == output_name
     assert 1e-5 < drift["largest"] < 0.05
-    assert ("logits" == output_name) == (drift["top5_of"] == 20)
-    assert "pass" == detail(report, "forward").status
+    assert (drift["top5_of"] == 20) == (output_name == "logits")
+    assert row(report, "forward").status == "pass"
 
 
 def test_a_wider_type_is_exact(tmp_path: Path) -> None:
@@ -194,7 +198,7 @@ def test_a_wider_type_is_exact(tmp_path: Path) -> None:
     report = run(tmp_path / "in.pth", tmp_path, dtype="float32", forward=True)
     assert told(report)["drift"] is None
     assert any("in a wider type, exactly" in note for note in report.notes)
-    assert "pass" == detail(report, "forward").status
+    assert row(report, "forward").status == "pass"
 
 
 def test_without_the_forward_check_the_drift_is_said_to_be_unknown(tmp_path: Path) -> None:
@@ -203,7 +207,7 @@ def test_without_the_forward_check_the_drift_is_said_to_be_unknown(tmp_path: Pat
     report = run(path, tmp_path, dtype="float16")
     assert told(report)["drift"] is None
     assert any("was not measured: --no-forward" in note for note in report.notes)
-    assert "not checked" == detail(report, "forward").status
+    assert row(report, "forward").status == "not checked"
 
 
 def test_at_the_new_size_the_logits_are_the_models_own(tmp_path: Path) -> None:
@@ -242,8 +246,9 @@ def test_edits_do_not_hide_what_overflows_in_float32(
     weights["stages.0.0.pwconv1.weight"] *= 1e38
     torch.save(weights, tmp_path / "in.pth")
     report = convert(tmp_path / "in.pth", Request(tmp_path / "out", layout, edits=edits))
-    row = detail(report, "forward")
-    assert ("fail", True) == (row.status, "float32 gives no finite output" in row.detail)
+    check = row(report, "forward")
+    assert check.status == "fail"
+    assert "float32 gives no finite output" in check.detail
     assert report.output is None
     json.dumps(report.to_json(), allow_nan=False)
 
@@ -252,6 +257,7 @@ def test_a_drift_that_is_no_number_is_null_in_json() -> None:
     """JSON has no NaN; the sentence says what happened."""
     drift = Drift("bfloat16", "float32", 4, 224, 0, "logits", float("nan"), float("inf"))
     assert not drift.finite
-    told = json.loads(json.dumps(drift.to_json(), allow_nan=False))
-    assert (None, None) == (told["largest"], told["rms"])
+    document = json.loads(json.dumps(drift.to_json(), allow_nan=False))
+    assert document["largest"] is None
+    assert document["rms"] is None
     assert "not finite" in drift.sentence

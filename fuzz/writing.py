@@ -1,4 +1,4 @@
-"""Kill conversions at random moments: `python -m tests.fuzz_writing [RUNS] [SEED]`.
+"""Kill conversions at random moments: `python -m fuzz.writing [RUNS] [SEED]`.
 
 After every kill, whatever stands under a final name must be the whole, right file; a run that is
 left alone afterwards must sweep the leftovers and end right.
