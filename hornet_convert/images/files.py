@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Final
 
-from hornet_convert.errors import DiskError, FileRefusedError, UsageError, printable
+from hornet_convert.errors import DiskError, FileRefusedError, UsageError
+from hornet_convert.text import printable
 
 SUFFIXES: Final = (
     *(".avif", ".bmp", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo"),
@@ -23,20 +24,20 @@ class ImageRefusedError(FileRefusedError):
 
 
 @dataclass(frozen=True)
-class Found:
-    """An image file, and whether the user named it, or only a folder that holds it."""
+class ImageFile:
+    """The path of an image, and whether the user named it, or only a folder that holds it."""
 
     path: str
     named: bool
 
 
-def chosen(paths: Iterable[Path]) -> list[Found]:
+def chosen(paths: Iterable[Path]) -> list[ImageFile]:
     """The images meant by paths of files and folders, in order; a folder stands for all below it.
 
     Raises UsageError for a path that is not there and for a folder without images, DiskError for a
     folder that cannot be read.
     """
-    found: list[Found] = []
+    found: list[ImageFile] = []
     for path in paths:
         if is_folder(path):
             below = images_below(path)
@@ -47,9 +48,9 @@ def chosen(paths: Iterable[Path]) -> list[Found]:
                     expected=f"files named *{', *'.join(SUFFIXES)}",
                     hint="Name a folder with images, or the images themselves.",
                 )
-            found += [Found(image, named=False) for image in below]
+            found += [ImageFile(image, named=False) for image in below]
         else:
-            found.append(Found(str(path), named=True))
+            found.append(ImageFile(str(path), named=True))
     return found
 
 
@@ -64,7 +65,7 @@ def is_folder(path: Path) -> bool:
             "there is no such file or folder", where=printable(str(path)), hint="Check the path."
         ) from error
     except OSError as error:
-        raise _unreadable(str(path), error) from error
+        raise unreadable(str(path), error) from error
     return False
 
 
@@ -91,7 +92,7 @@ def entries(folder: str) -> Iterator[os.DirEntry[str]]:
         with os.scandir(folder) as listing:
             yield from (entry for entry in listing if not entry.name.startswith("."))
     except OSError as error:
-        raise _unreadable(folder, error) from error
+        raise unreadable(folder, error) from error
 
 
 def is_image_name(name: str) -> bool:
@@ -99,7 +100,8 @@ def is_image_name(name: str) -> bool:
     return PurePath(name).suffix.lower() in SUFFIXES
 
 
-def _unreadable(path: str, error: OSError) -> DiskError:
+def unreadable(path: str, error: OSError) -> DiskError:
+    """The error for a file or folder that the system does not let us read."""
     return DiskError(
         "it cannot be read",
         where=printable(path),

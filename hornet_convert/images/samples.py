@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hornet_convert.errors import printable
+from hornet_convert.text import printable
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,32 +1,25 @@
-"""The forward check of a result that was edited, and how far rounding moves its outputs.
+"""What a conversion's edits do to a model, by other code than the conversion's.
 
-The source computes with its own weights under its own keys, the edit made to them here, by other
-code than the conversion's: rows are taken of the classifier, a filter of another size is resized by
-the forward pass itself, numbers are rounded by torch.
+Of the source's weights rows are taken and numbers rounded by torch; a filter of another size is
+left to the forward pass, which resizes it itself. How far rounding moves the outputs is measured.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import torch
 
+from hornet_convert.checks.identity import CLASSIFIER, Identity
+from hornet_convert.checks.model_file import ModelFile
 from hornet_convert.conversion.plan import Plan
-from hornet_convert.errors import CheckFailedError
 from hornet_convert.family.architecture import Architecture
-from hornet_convert.model.build import model_from_weights
-from hornet_convert.model.check import LARGEST_UNASKED, judged, too_large
-from hornet_convert.model.equivalence import compare_forward
-from hornet_convert.model.memory import memory_errors
-from hornet_convert.verification.identity import CLASSIFIER, Identity
-from hornet_convert.verification.report import Check, failed
-
-# Resized filters are written in float32, so they are equal up to its rounding.
-RESIZED_TOLERANCE: Final = 1e-6
+from hornet_convert.model.equivalence import hasten, memory_errors
+from hornet_convert.model.load import model_from_weights, neutral_norm
+from hornet_convert.model.weights import CheckpointWeights
 
 IMAGES: Final = 4
 TOP: Final = 5
@@ -34,39 +27,27 @@ TOP: Final = 5
 Tensors = Mapping[str, torch.Tensor]
 
 
-class EditedWeights(Mapping[str, torch.Tensor]):
+class EditedWeights(CheckpointWeights):
     """A checkpoint's weights under its own keys, its classifier and its precision edited.
 
     Filters keep their size. Each tensor is read when it is asked for.
     """
 
-    def __init__(self, source: Tensors, identity: Identity, plan: Plan) -> None:
-        self._source = source
+    def __init__(self, file: ModelFile, plan: Plan) -> None:
         self._rows = None if plan.rows is None else torch.tensor(plan.rows)
-        self._classifier = {key for key, name in identity.names.items() if name in CLASSIFIER}
-        recast = {part.key: part.dtype.torch for part in plan.parts.values() if part.recast}
-        filters = {part.key for part in plan.parts.values() if part.resized}
-        self._dtypes = {key: name for key, name in recast.items() if key not in filters}
+        self._classifier = {k for k, name in file.identity.names.items() if name in CLASSIFIER}
         left_out = self._classifier if plan.num_classes is None else set()
-        self._keys = [key for key in source if key not in left_out]
+        kept = {key: tensor for key, tensor in file.tensors.items() if key not in left_out}
+        super().__init__(file.checkpoint, kept)
+        recast = [part for part in plan.parts.values() if part.recast and not part.resized]
+        self._dtypes = {part.key: part.dtype.torch for part in recast}
 
     def __getitem__(self, key: str) -> torch.Tensor:
         """One tensor, edited."""
-        if key not in self:
-            raise KeyError(key)
-        tensor = self._source[key]
+        tensor = super().__getitem__(key)
         if key in self._classifier and self._rows is not None:
             tensor = tensor.index_select(0, self._rows)
         return rounded(tensor, self._dtypes[key]) if key in self._dtypes else tensor
-
-    def __contains__(self, key: object) -> bool:
-        return key in set(self._keys)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._keys)
-
-    def __len__(self) -> int:
-        return len(self._keys)
 
 
 def rounded(tensor: torch.Tensor, dtype: str) -> torch.Tensor:
@@ -84,51 +65,6 @@ def rounded(tensor: torch.Tensor, dtype: str) -> torch.Tensor:
         single = torch.where((single.double() != tensor) & even, other, single)
         return single.to(target)
     return tensor.to(target)
-
-
-def edited_check(source: Tensors, identity: Identity, target: Tensors, plan: Plan) -> Check:
-    """Compare the reference model on the result with the edited source; both in float64.
-
-    `source` is by the checkpoint's own keys, `target` by reference name.
-    """
-    if identity.layout is None:
-        raise ValueError("the source is not identified")
-    resized = any(part.resized for part in plan.parts.values())
-    if not resized and plan.architecture.resolution > LARGEST_UNASKED:
-        return too_large(plan.architecture)
-    edited = EditedWeights(source, identity, plan)
-    try:
-        result = compare_forward(
-            edited,
-            identity.layout,
-            target,
-            plan.architecture,
-            plan.num_classes,
-            float32=True,
-        )
-    except CheckFailedError as error:
-        return failed("forward", error.message)
-    if resized:
-        result = replace(result, tolerance=RESIZED_TOLERANCE)
-    height, width = result.image_size
-    return judged(
-        result,
-        f"one image of {height}×{width}, seed {result.seed}, in float64, {_how(plan, resized)}; "
-        "largest relative deviation: ",
-    )
-
-
-def _how(plan: Plan, resized: bool) -> str:
-    ways = []
-    if resized:
-        ways.append("resizing its filters itself")
-    if plan.rows is not None:
-        ways.append(f"the same {len(plan.rows)} logits")
-    if plan.rounded is not None:
-        ways.append(f"its weights rounded to {plan.rounded} too")
-    if not ways:
-        return "the source up to the last part of the result"
-    return f"the source edited by other code ({', '.join(ways)})"
 
 
 @dataclass(frozen=True)
@@ -200,12 +136,12 @@ def measure_drift(source: Tensors, identity: Identity, target: Tensors, plan: Pl
     size, seed = plan.architecture.resolution, 0
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(IMAGES, 3, size, size, generator=generator).to(dtype)
-    own = {name: partial(source.__getitem__, key) for key, name in identity.names.items()}
-    before = _outputs(own, identity.architecture, identity.num_classes, plan, images)
+    own = {name: key for key, name in identity.names.items()}
+    before = _outputs(source, own, identity.architecture, identity.num_classes, plan, images)
     if plan.rows is not None:
         before = before[:, list(plan.rows)]
-    new = {name: partial(target.__getitem__, name) for name in target}
-    after = _outputs(new, plan.architecture, plan.num_classes, plan, images)
+    new = {name: name for name in target}
+    after = _outputs(target, new, plan.architecture, plan.num_classes, plan, images)
     difference = (after - before).double() / before.abs().max().double()
     top: dict[str, int] = {}
     if plan.num_classes is not None:
@@ -231,7 +167,8 @@ def measure_drift(source: Tensors, identity: Identity, target: Tensors, plan: Pl
 
 
 def _outputs(
-    weights: Mapping[str, Callable[[], torch.Tensor]],
+    weights: Tensors,
+    keys: Mapping[str, str],
     architecture: Architecture,
     num_classes: int | None,
     plan: Plan,
@@ -239,17 +176,17 @@ def _outputs(
 ) -> torch.Tensor:
     """Logits (N, classes), or features (N, C) if the result has no classifier.
 
-    `weights` give each tensor when called, so that no two copies of them are held. Without a final
-    norm in the result both sides get the same neutral one.
+    `keys` are those of the weights by reference name. Each tensor is asked for when it is cast, so
+    that no two copies of all are held. Without a final norm in the result both sides get the same
+    neutral one.
     """
     if plan.num_classes is None:
         num_classes = None
-    wanted = [name for name in weights if num_classes is not None or name not in CLASSIFIER]
-    tensors = {name: weights[name]().to(images.dtype) for name in wanted}
+    wanted = [name for name in keys if num_classes is not None or name not in CLASSIFIER]
+    tensors = {name: weights[keys[name]].to(images.dtype) for name in wanted}
     if plan.target == "backbone":
-        width = architecture.widths[-1]
-        tensors["head.norm.weight"] = torch.ones(width, dtype=images.dtype)
-        tensors["head.norm.bias"] = torch.zeros(width, dtype=images.dtype)
+        tensors |= neutral_norm(architecture, images.dtype)
     model = model_from_weights(architecture, num_classes, tensors, dtype=images.dtype)
+    hasten(model)
     with torch.inference_mode():
         return torch.cat([model(image[None]) for image in images])

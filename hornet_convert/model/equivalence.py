@@ -8,94 +8,51 @@ memory at a time.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
 from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from hornet_convert.errors import CheckFailedError, printable
+from hornet_convert.errors import CheckFailedError
 from hornet_convert.family.architecture import DEPTHS, Architecture
 from hornet_convert.family.layouts import Layout
 from hornet_convert.model import plain
 from hornet_convert.model.hornet import HorNet
-from hornet_convert.model.memory import is_out_of_memory, memory_errors
-
-TOLERANCE = 1e-9
+from hornet_convert.model.layers import Mlp, channels_first, channels_last
+from hornet_convert.report.trace import Deviation, Trace
+from hornet_convert.text import printable
 
 # What damaged weights make the computations raise: a missing tensor, shapes that do not fit.
 _FAILURES = (KeyError, IndexError, ValueError, RuntimeError)
 
+# torch reports the processor's memory by a bare RuntimeError; the words are its allocator's.
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "cannot allocate memory")
 
-@dataclass(frozen=True)
-class Deviation:
-    """How far apart the two outputs of one part of the network are.
-
-    `module` is its name in the reference model, `absolute` the largest absolute difference,
-    `largest` the largest absolute value in the source's output.
-    """
-
-    module: str
-    absolute: float
-    largest: float
-
-    @property
-    def relative(self) -> float:
-        """Difference relative to the largest value; infinite where that says nothing.
-
-        That is the case for NaN and infinities, and for an output that is zero everywhere.
-        """
-        if not math.isfinite(self.absolute) or not math.isfinite(self.largest) or not self.largest:
-            return math.inf
-        return self.absolute / self.largest
-
-    @property
-    def stage(self) -> int | None:
-        """Stage 0 to 3; None for the stem and the head."""
-        return int(self.module.split(".")[1]) if self.module.startswith("stages.") else None
+# Numbers of a hidden layer computed at once: they stay in the cache.
+HIDDEN_AT_ONCE = 1 << 20
 
 
-@dataclass(frozen=True)
-class Equivalence:
-    """Outcome of the comparison, part by part in the order of the computation.
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception means that memory ran out."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in text for words in _OUT_OF_MEMORY)
 
-    `float32` is, if it was asked for, the deviation of the reference model's output in float32 from
-    its output in float64: what a user of the model will see.
-    """
 
-    deviations: tuple[Deviation, ...]
-    image_size: tuple[int, int]
-    seed: int
-    batch: int
-    float32: Deviation | None = None
-    tolerance: float = TOLERANCE
-
-    @property
-    def output(self) -> Deviation:
-        """The last part: the logits, or without a classifier the features."""
-        return self.deviations[-1]
-
-    @property
-    def stages(self) -> tuple[Deviation, ...]:
-        """The last block of each stage."""
-        last = {part.stage: part for part in self.deviations if part.stage is not None}
-        return tuple(last.values())
-
-    @property
-    def first_diverging(self) -> str | None:
-        """Name of the first part that deviates by more than the tolerance."""
-        return next(
-            (part.module for part in self.deviations if not part.relative <= self.tolerance), None
-        )
-
-    @property
-    def passed(self) -> bool:
-        """Whether no part deviates by more than the tolerance, and float32 gives numbers too."""
-        finite = self.float32 is None or math.isfinite(self.float32.relative)
-        return bool(self.deviations) and self.first_diverging is None and finite
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Raise MemoryError where torch reports that memory ran out; for `with` and as a decorator."""
+    try:
+        yield
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise MemoryError(str(error)) from error
+        raise
 
 
 @memory_errors()
@@ -110,34 +67,20 @@ def compare_forward(
     seed: int = 0,
     batch: int = 1,
     float32: bool = False,
-) -> Equivalence:
+) -> Trace:
     """Run the source's and the target's weights on one seeded image and compare.
 
-    Parameters
-    ----------
-    source, layout
-        The weights as they came, by key of their own layout. May load tensors when asked for them.
-    target
-        The remapped weights, by name of the reference layout. May be lazy too; the two are asked
-        at the same time, from two threads.
-    architecture, num_classes
-        What the target is; `num_classes` None without a classifier. A source without final norm,
-        such as a detection backbone, is compared up to the last stage.
-    image_size
-        Height and width in pixels, 32 or more; one number for a square; None for the resolution of
-        the architecture.
-    seed, batch
-        Of the image, and how many.
-    float32
-        Also measure how far the reference model in float32 is from itself in float64.
+    `source` are the weights as they came, by key of their own `layout`; `target` the remapped ones,
+    by name of the reference layout. Both may load tensors when asked for them, and are asked at the
+    same time, from two threads. `architecture` and `num_classes`, None without a classifier, are
+    the target's; a source without final norm, such as a detection backbone, is compared up to the
+    last stage. `image_size` is height and width in pixels, 32 or more, or one number for a square;
+    None for the resolution of the architecture. `float32` asks also how far the reference model in
+    float32 is from itself in float64.
 
-    Raises
-    ------
-    CheckFailedError
-        If one of the computations cannot be done: a tensor is missing or of the wrong shape, or
-        the source has other parts than the architecture.
-    MemoryError
-        If memory runs out, which is no fault of the weights.
+    Raises CheckFailedError if one of the computations cannot be done (a tensor is missing or of the
+    wrong shape, the source has other parts than the architecture), MemoryError if memory runs out,
+    which is no fault of the weights.
     """
     size = architecture.resolution if image_size is None else image_size
     height, width = (size, size) if isinstance(size, int) else size
@@ -149,7 +92,8 @@ def compare_forward(
         _Ahead(plain.steps(source, layout, image)) as steps,
         ThreadPoolExecutor(max_workers=1) as beside,  # fills the time one side waits for the other
     ):
-        single = beside.submit(_run, target, architecture, num_classes, image) if float32 else None
+        run = partial(run_by_parts, target, architecture, num_classes)
+        single = beside.submit(run, image) if float32 else None
 
         def compare(part: str, output: Tensor) -> None:
             expected = steps.next(part)
@@ -157,13 +101,13 @@ def compare_forward(
                 raise _different_parts(part, expected)
             deviations.append(_deviation(part, expected.output, output))
 
-        exact = _run(target, architecture, num_classes, image.double(), compare)
+        exact = run(image.double(), compare)
         rest = steps.next("the end")
         if rest is not None and not (num_classes is None and rest.name.startswith("head.")):
             raise _different_parts("nothing more", rest)
         rounded = None if single is None else single.result()
-    return Equivalence(
-        deviations=tuple(deviations),
+    return Trace(
+        parts=tuple(deviations),
         image_size=(height, width),
         seed=seed,
         batch=batch,
@@ -220,7 +164,7 @@ class _Ahead:
 
 
 @torch.no_grad()
-def _run(
+def run_by_parts(
     weights: Mapping[str, Tensor],
     architecture: Architecture,
     num_classes: int | None,
@@ -232,6 +176,7 @@ def _run(
     Its own `forward` runs; each part gets its weights before and gives them up after its turn.
     """
     model = HorNet(architecture, num_classes, device="meta", dtype=image.dtype).eval()
+    hasten(model)
     # Without a final norm (as in a backbone) the last map is all there is.
     forward = model if num_classes or "head.norm.weight" in set(weights) else model.forward_features
     parts = {part: model.get_submodule(part) for part in _parts(num_classes)}
@@ -264,6 +209,51 @@ def _run(
     except _FAILURES as failure:
         raise _cannot("the reference model", running, failure) from failure
     return result
+
+
+def hasten(model: nn.Module) -> None:
+    """Let a model compute the same faster, on a CPU and without gradients.
+
+    The hidden layers of large maps are computed in pieces. In float64 a depthwise convolution is a
+    sum of shifted maps: oneDNN knows no float64, and what runs in its place is slow.
+    """
+    for module in model.modules():
+        if isinstance(module, Mlp):
+            _replace_forward(module, _in_pieces)
+        elif isinstance(module, nn.Conv2d) and module.groups > 1:
+            _replace_forward(module, _shifted)
+
+
+def _replace_forward(module: nn.Module, forward: Callable[..., Tensor]) -> None:
+    module.forward = partial(forward, module, module.forward)
+
+
+def _in_pieces(module: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """An MLP (N, C, H, W) to the same shape, some pixels at a time."""
+    pixels = channels_first(channels_last(x).reshape(1, -1, 1, x.shape[1]))
+    hidden = module.get_parameter("fc1.bias").numel()
+    pieces = torch.split(pixels, max(1, HIDDEN_AT_ONCE // hidden), dim=2)
+    y = torch.cat([channels_last(forward(piece)) for piece in pieces], dim=1)
+    return channels_first(y.view(x.shape[0], *x.shape[2:], x.shape[1]))
+
+
+def _shifted(module: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """A depthwise k × k convolution, padded to keep the size, as k² shifted and weighted maps."""
+    weight, bias = module.get_parameter("weight"), dict(module.named_parameters()).get("bias")
+    if x.dtype != torch.float64:
+        return forward(x)
+    size = weight.shape[-1]
+    height, width = x.shape[-2:]
+    padded = functional.pad(channels_last(x), (0, 0, size // 2, size // 2, size // 2, size // 2))
+    kernel = weight[:, 0].permute(1, 2, 0).contiguous()
+    y = torch.zeros_like(channels_last(x), memory_format=torch.contiguous_format)
+    if bias is not None:
+        y += bias
+    for row in range(size):
+        for column in range(size):
+            shifted = padded[:, row : row + height, column : column + width]
+            y.addcmul_(shifted, kernel[row, column])
+    return channels_first(y)
 
 
 def _parts(num_classes: int | None) -> Iterator[str]:

@@ -1,107 +1,166 @@
-"""Weights and ready models from any file that `verify` accepts."""
+"""HorNets ready to use: fresh by name, of given weights, or from any file that `verify` accepts."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import partial
 from typing import Literal, get_args
 
 import torch
+from torch import Tensor
 
 from hornet_convert.checkpoint.reader import open_checkpoint
 from hornet_convert.checkpoint.state_dict import select_state_dict
-from hornet_convert.errors import CheckFailedError, UsageError, printable
-from hornet_convert.family.architecture import Architecture
+from hornet_convert.checks import checks
+from hornet_convert.checks.findings import Findings
+from hornet_convert.checks.identity import CLASSIFIER, FINAL_NORM
+from hornet_convert.checks.model_file import ModelFile, examine
+from hornet_convert.checks.scan import Scan
+from hornet_convert.errors import CheckFailedError, UsageError
+from hornet_convert.family.architecture import LAYER_SCALE_INIT, Architecture
 from hornet_convert.family.layouts import LAYOUTS, Layout, detect, remap
-from hornet_convert.model.build import model_from_weights
 from hornet_convert.model.hornet import HorNet
-from hornet_convert.model.layers import INIT_STD
-from hornet_convert.model.mapped import MappedWeights
-from hornet_convert.verification import checks
-from hornet_convert.verification.identity import CLASSIFIER, identify
-from hornet_convert.verification.report import Check
-
-SHOWN = 5
+from hornet_convert.model.layers import INIT_STD, Device
+from hornet_convert.model.weights import MappedWeights
+from hornet_convert.report.check import not_checked
+from hornet_convert.text import listed, printable
 
 Own = Literal["own"]
 OWN: Own = get_args(Own)[0]
 
+DType = torch.dtype
+Weights = dict[str, Tensor]
+
+
+def fresh_model(
+    name: str,
+    num_classes: int | None = 1000,
+    *,
+    seed: int | None = None,
+    drop_path: float = 0.0,
+    layer_scale_init: float = LAYER_SCALE_INIT,
+    device: Device = None,
+    dtype: DType | None = None,
+) -> HorNet:
+    """Build a freshly initialised HorNet, in training mode.
+
+    `seed` makes the initial weights depend on this number alone, not on torch's global state, the
+    device or the dtype; everything else is as for `HorNet`. Raises UnknownModelError if there is no
+    such HorNet.
+    """
+    build = partial(
+        HorNet, name, num_classes, drop_path=drop_path, layer_scale_init=layer_scale_init
+    )
+    if seed is None:
+        return build(device=device, dtype=dtype)
+    # On the CPU and in float32 wherever it goes from there: other generators give other numbers.
+    model = build(device="meta", dtype=torch.float32).to_empty(device="cpu")
+    model.reset_parameters(torch.Generator("cpu").manual_seed(seed))
+    return model.to(
+        device=torch.get_default_device() if device is None else device,
+        dtype=torch.get_default_dtype() if dtype is None else dtype,
+    )
+
+
+def model_from_weights(
+    architecture: Architecture,
+    num_classes: int | None,
+    weights: Mapping[str, Tensor],
+    *,
+    drop_path: float = 0.0,
+    dtype: DType = torch.float32,
+) -> HorNet:
+    """Build a HorNet in evaluation mode whose parameters are the given tensors.
+
+    `weights` are by name of the reference layout. Tensors of the right dtype are taken as they are,
+    not copied: changing them changes the model. Raises CheckFailedError if a name is missing or
+    unknown, or a shape is not the architecture's.
+    """
+    model = HorNet(architecture, num_classes, drop_path=drop_path, device="meta", dtype=dtype)
+    parameters = dict(model.named_parameters())
+    expected = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
+    tensors = dict(weights)  # a lazy mapping is asked for each tensor once
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for name in (*expected, *found):
+        if expected.get(name) != found.get(name):
+            raise CheckFailedError(
+                f"these are not the weights of a {architecture.name}",
+                where=printable(name),
+                expected=_described(expected.get(name)),
+                found=_described(found.get(name)),
+                hint="Check the model's name, the number of classes and the layout of the keys.",
+            )
+    # The model says which dtype each tensor has: filters of spectra are never less than float32.
+    state = {name: tensors[name].to(parameters[name].dtype) for name in expected}
+    model.load_state_dict(state, assign=True)
+    return model.eval()
+
+
+def _described(shape: tuple[int, ...] | None) -> str:
+    return "no such tensor" if shape is None else f"shape {shape}"
+
 
 def load_state_dict(
-    path: str | os.PathLike[str], layout: Layout = "reference", *, ema: bool = False
-) -> Mapping[str, torch.Tensor]:
+    path: str | os.PathLike[str],
+    layout: Layout = "reference",
+    *,
+    key: str | None = None,
+    ema: bool = False,
+) -> Mapping[str, Tensor]:
     """The weights in a checkpoint under the names of a layout, without reading them yet.
 
+    `path` is a `.pth` in any container, wrapper and layout, or a safetensors file. `layout` is what
+    the names are to be: "reference" for models of `create_model`, "official" for the authors' code,
+    "openmmlab" for mmpretrain's. Of several sets of weights `key` names the one to take, and `ema`
+    asks for the averaged one.
+
     The tensors are views of the file, mapped into memory, in their own dtypes; see `MappedWeights`.
-    They go straight into `model.load_state_dict(...)`, with `assign=True` without a copy.
+    They go straight into `model.load_state_dict(...)`, with `assign=True` without a copy. A model
+    that is not complete is no error here: what is missing is not in the mapping.
 
-    Parameters
-    ----------
-    path
-        A `.pth` in any container, wrapper and layout, or a safetensors file.
-    layout
-        What the names are to be: "reference" for models of `create_model`, "official" for the
-        authors' code, "openmmlab" for mmpretrain's.
-    ema
-        Take the averaged weights in it.
-
-    A model that is not complete is no error here: what is missing is not in the mapping.
-
-    Raises
-    ------
-    CheckFailedError
-        A key is no HorNet's, or two of them mean the same tensor.
-    FileRefusedError
-        The file is no checkpoint that can be read.
-    UsageError
-        There is no such layout, file, or averaged copy.
+    Raises CheckFailedError if a key is no HorNet's or two of them mean the same tensor,
+    FileRefusedError if the file is not a checkpoint that can be read, UsageError if there is no
+    such layout, file, or set of weights.
     """
     if layout not in LAYOUTS:
         raise UsageError(
             "no such layout", expected=", ".join(LAYOUTS), found=printable(repr(layout))
         )
     with open_checkpoint(path) as checkpoint:
-        tensors = select_state_dict(checkpoint.root, ema=ema).tensors
+        tensors = select_state_dict(checkpoint.root, key=key, ema=ema).tensors
         mapping = remap(tensors, detect(tensors) or "reference", layout)
-        strangers = [*mapping.unknown, *(key for keys in mapping.collisions for key in keys)]
+        strangers = [*mapping.unknown, *(each for keys in mapping.collisions for each in keys)]
         if strangers:
             raise CheckFailedError(
                 "the keys cannot be translated one to one",
                 where=printable(str(path)),
                 expected="keys of a HorNet, each once",
-                found=", ".join(printable(key) for key in strangers[:SHOWN])
-                + (f" and {len(strangers) - SHOWN} more" if len(strangers) > SHOWN else ""),
+                found=listed([printable(each) for each in strangers], most=5),
                 hint="`hornet-convert inspect` shows what the file holds.",
             )
-        return MappedWeights(
-            checkpoint, {name: tensors[key] for key, name in mapping.names.items()}
-        )
+        named = {name: tensors[source] for source, name in mapping.names.items()}
+        return MappedWeights(checkpoint, named)
 
 
-def load_model(path: str | os.PathLike[str], *, ema: bool = False) -> HorNet:
+def load_model(
+    path: str | os.PathLike[str], *, key: str | None = None, ema: bool = False
+) -> HorNet:
     """Build the reference model a checkpoint holds, in eval mode, on the CPU.
 
-    Parameters
-    ----------
-    path
-        A `.pth` in any container, wrapper and layout, or a safetensors file.
-    ema
-        Take the averaged weights in it.
+    The file and the choice of weights in it are as for `load_state_dict`. A file without a
+    classifier gives a model whose `num_classes` is None. A `backbone` file, which has no final norm
+    either, gives one whose final norm is fresh: weight 1, bias 0.
 
     Keys, shapes and element types are checked; digests and the forward equivalence are not: that is
     what `verify` is for. Parameters in float32 are views of the file, mapped into memory, and
     nothing that happens to them reaches the file; see `MappedWeights`.
 
-    Raises
-    ------
-    CheckFailedError
-        The file holds no complete HorNet; says what is missing, strange or misshapen.
-    FileRefusedError
-        The file is no checkpoint that can be read.
+    Raises CheckFailedError, which says what is missing, strange or misshapen, if the file holds no
+    complete HorNet; FileRefusedError if it is not a checkpoint that can be read; UsageError if
+    there is no such file or set of weights.
     """
-    found = _complete(path, ema)
-    return model_from_weights(found.architecture, found.num_classes, found.weights)
+    return model_from_weights(*_complete(path, key, ema))
 
 
 def load_for_training(
@@ -110,71 +169,65 @@ def load_for_training(
     *,
     seed: int | None = None,
     drop_path: float = 0.0,
-    dtype: torch.dtype = torch.float32,
+    device: Device = None,
+    dtype: DType | None = None,
 ) -> HorNet:
-    """The model a checkpoint holds, in training mode, on the CPU, with the classifier asked for.
+    """The model a checkpoint holds, in training mode, with the classifier asked for.
 
     The checkpoint's own classifier is kept if it has `num_classes` outputs or "own" is asked for;
     else there is a freshly initialised one (`seed` decides on its numbers), or, for None and 0,
-    none. Raises what `load_model` does.
+    none. `device` and `dtype` are torch's defaults if not given. Raises what `load_model` does.
     """
-    found = _complete(path, ema=False)
-    wanted = found.num_classes if num_classes == OWN else num_classes or None
-    weights: Mapping[str, torch.Tensor] = found.weights
-    if wanted != found.num_classes:
-        kept = {name: weights[name] for name in weights if name not in CLASSIFIER}
-        weights = kept if wanted is None else kept | _classifier(found.architecture, wanted, seed)
-    model = model_from_weights(
-        found.architecture, wanted, weights, drop_path=drop_path, dtype=dtype
-    )
-    return model.train()
+    architecture, present, weights = _complete(path)
+    wanted = present if num_classes == OWN else num_classes or None
+    if wanted != present:
+        weights = {name: weights[name] for name in weights if name not in CLASSIFIER}
+        if wanted is not None:
+            weights |= _fresh_classifier(architecture, wanted, seed)
+    dtype = torch.get_default_dtype() if dtype is None else dtype
+    model = model_from_weights(architecture, wanted, weights, drop_path=drop_path, dtype=dtype)
+    return model.train().to(torch.get_default_device() if device is None else device)
 
 
-def _classifier(
-    architecture: Architecture, num_classes: int, seed: int | None
-) -> dict[str, torch.Tensor]:
+def _fresh_classifier(architecture: Architecture, num_classes: int, seed: int | None) -> Weights:
     if num_classes < 1:
         raise ValueError(f"num_classes is not negative, not {num_classes}")
     generator = None if seed is None else torch.Generator("cpu").manual_seed(seed)
-    weight, bias = CLASSIFIER
     rows = torch.empty(num_classes, architecture.widths[-1], dtype=torch.float32, device="cpu")
-    return {
-        weight: rows.normal_(std=INIT_STD, generator=generator),
-        bias: torch.zeros(num_classes, dtype=torch.float32, device="cpu"),
-    }
+    rows.normal_(std=INIT_STD, generator=generator)
+    return dict(zip(CLASSIFIER, (rows, torch.zeros_like(rows[:, 0])), strict=True))
 
 
-@dataclass(frozen=True)
-class _Complete:
-    architecture: Architecture
-    num_classes: int | None
-    weights: MappedWeights
-
-
-def _complete(path: str | os.PathLike[str], ema: bool) -> _Complete:
-    """The weights of a complete HorNet by reference name."""
+def _complete(
+    path: str | os.PathLike[str], key: str | None = None, ema: bool = False
+) -> tuple[Architecture, int | None, Weights]:
+    """The HorNet in a file, its number of classes, and all its weights by reference name."""
     with open_checkpoint(path) as checkpoint:
-        state = select_state_dict(checkpoint.root, ema=ema)
-        identity = identify(state.tensors)
-        rows = (
-            checks.model(identity, None),
-            checks.keys(identity),
-            checks.shapes_and_dtypes(identity, state.tensors),
-        )
-        _require(rows, str(path))
-        tensors = {name: state.tensors[key] for key, name in identity.names.items()}
-        if identity.architecture is None:
-            raise CheckFailedError("the model is not recognised", where=str(path))
-        weights = MappedWeights(checkpoint, tensors)
-        return _Complete(identity.architecture, identity.num_classes, weights)
+        file = examine(checkpoint, key=key, ema=ema)
+        architecture, num_classes = _required(file), file.identity.num_classes
+        weights = dict(MappedWeights(checkpoint, file.by_reference_name))
+    if file.identity.backbone:
+        weights |= neutral_norm(architecture)
+    return architecture, num_classes, weights
 
 
-def _require(rows: tuple[Check, ...], where: str) -> None:
+def neutral_norm(architecture: Architecture, dtype: DType = torch.float32) -> Weights:
+    """A final norm as it is before training: weight 1, bias 0."""
+    one = torch.ones(architecture.widths[-1], dtype=dtype, device="cpu")
+    return dict(zip(FINAL_NORM, (one, torch.zeros_like(one)), strict=True))
+
+
+def _required(file: ModelFile) -> Architecture:
+    """The architecture of a complete HorNet; raises CheckFailedError for anything else."""
+    findings = Findings(file, Scan(), not_checked("forward", "the file is only loaded"))
+    rows = [check(findings) for check in (checks.model, checks.keys, checks.tensors)]
     problems = [row.detail for row in rows if row.status == "fail"]
-    if problems:
+    architecture, where = file.identity.architecture, printable(str(file.checkpoint.path))
+    if problems or architecture is None:
         raise CheckFailedError(
             "the file does not hold a complete HorNet",
             where=where,
             found="; ".join(problems),
             hint=f"`hornet-convert verify --ckpt {where}` tells more.",
         )
+    return architecture

@@ -44,49 +44,24 @@ class Names(NamedTuple):
     classifier: str
 
 
+# What each of them is called in the layouts.
+LAYOUTS = ("reference", "official", "openmmlab")
+ROWS = (
+    ("stem.0", "downsample_layers.0.0", "backbone.downsample_layers.0.0"),
+    ("stem.1", "downsample_layers.0.1", "backbone.downsample_layers.0.1"),
+    ("stages.{s}.downsample.0", "downsample_layers.{s}.0", "backbone.downsample_layers.{s}.0"),
+    ("stages.{s}.downsample.1", "downsample_layers.{s}.1", "backbone.downsample_layers.{s}.1"),
+    ("stages.{s}.blocks.{b}", "stages.{s}.{b}", "backbone.stages.{s}.{b}"),
+    ("gamma1", "gamma1", "gamma1.weight"),
+    ("gamma2", "gamma2", "gamma2.weight"),
+    ("pws.{k}", "pws.{k}", "projs.{k}"),
+    ("mlp.fc1", "pwconv1", "pwconv1"),
+    ("mlp.fc2", "pwconv2", "pwconv2"),
+    ("head.norm", "norm", "backbone.norm3"),
+    ("head.fc", "head", "head.fc"),
+)
 NAMES = {
-    "reference": Names(
-        "stem.0",
-        "stem.1",
-        "stages.{s}.downsample.0",
-        "stages.{s}.downsample.1",
-        "stages.{s}.blocks.{b}",
-        "gamma1",
-        "gamma2",
-        "pws.{k}",
-        "mlp.fc1",
-        "mlp.fc2",
-        "head.norm",
-        "head.fc",
-    ),
-    "official": Names(
-        "downsample_layers.0.0",
-        "downsample_layers.0.1",
-        "downsample_layers.{s}.0",
-        "downsample_layers.{s}.1",
-        "stages.{s}.{b}",
-        "gamma1",
-        "gamma2",
-        "pws.{k}",
-        "pwconv1",
-        "pwconv2",
-        "norm",
-        "head",
-    ),
-    "openmmlab": Names(
-        "backbone.downsample_layers.0.0",
-        "backbone.downsample_layers.0.1",
-        "backbone.downsample_layers.{s}.0",
-        "backbone.downsample_layers.{s}.1",
-        "backbone.stages.{s}.{b}",
-        "gamma1.weight",
-        "gamma2.weight",
-        "projs.{k}",
-        "pwconv1",
-        "pwconv2",
-        "backbone.norm3",
-        "head.fc",
-    ),
+    layout: Names(*column) for layout, column in zip(LAYOUTS, zip(*ROWS, strict=True), strict=True)
 }
 
 

@@ -1,6 +1,5 @@
 """Models by name, their feature maps, and gnConv, as imported from the package."""
 
-import inspect
 from pathlib import Path
 
 import pytest
@@ -10,8 +9,7 @@ import hornet_convert
 from fixtures import small, zoo
 from hornet_convert import create_model, gnConv, load_model
 from hornet_convert.errors import SourceUnreachableError, UnknownModelError
-from hornet_convert.model.features import FeatureMaps
-from hornet_convert.model.hornet import Block, HorNet
+from hornet_convert.model.hornet import Block, FeatureMaps, HorNet
 from hornet_convert.model.load import OWN, Own, load_for_training
 
 IMAGES = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
@@ -28,13 +26,6 @@ def test_all_that_is_promised_is_there() -> None:
     assert set(hornet_convert.__all__) <= set(dir(hornet_convert))
     assert all(callable(getattr(hornet_convert, name)) for name in hornet_convert.__all__)
     assert not hasattr(hornet_convert, "other")
-
-
-def test_only_name_and_classes_go_by_position() -> None:
-    """A third positional argument would mean different things to different people."""
-    kinds = [parameter.kind for parameter in inspect.signature(create_model).parameters.values()]
-    assert 2 == kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    assert 0 == kinds.count(inspect.Parameter.VAR_KEYWORD)
 
 
 @pytest.mark.parametrize(

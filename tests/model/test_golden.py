@@ -9,7 +9,7 @@ from fixtures import golden, seeded, zoo
 from hornet_convert.family.architecture import Architecture
 from hornet_convert.family.layouts import Layout, remap
 from hornet_convert.model import plain
-from hornet_convert.model.build import model_from_weights
+from hornet_convert.model.load import model_from_weights
 
 # Relative to the largest value recorded.
 FLOAT32 = 2e-6

@@ -7,8 +7,8 @@ from torch import Tensor
 from fixtures import golden, small
 from hornet_convert.family.architecture import Architecture
 from hornet_convert.model import plain
-from hornet_convert.model.build import model_from_weights
 from hornet_convert.model.hornet import Block, HorNet
+from hornet_convert.model.load import model_from_weights
 
 
 def model(name: str, dtype: torch.dtype = torch.float32) -> HorNet:
@@ -150,7 +150,7 @@ def test_gradients_flow(name: str) -> None:
 
 
 def test_gradients_are_those_of_float64() -> None:
-    """Gradients in float32 agree with the float64 path, which computes some layers otherwise."""
+    """Gradients in float32 agree with those in float64."""
     image = images(2, 3, 64, 64)
     single, double = model("w8-gf").train(), model("w8-gf", dtype=torch.float64).train()
     found = torch.autograd.grad(single(image).square().sum(), list(single.parameters()))
@@ -188,23 +188,3 @@ def test_bad_settings_are_refused() -> None:
         HorNet(architecture, drop_path=1.0, device="meta")
     with pytest.raises(ValueError, match="num_classes"):
         HorNet(architecture, 0, device="meta")
-
-
-@pytest.mark.parametrize("spectrum", [None, (14, 8)])
-@torch.no_grad()
-def test_compiles_without_graph_breaks(spectrum: tuple[int, int] | None) -> None:
-    """torch.compile takes a block as one graph and computes the same."""
-    block = Block(32, 4, spectrum=spectrum, layer_scale_init=0.3).eval()
-    x = images(2, 32, 14, 14)
-    expected = block(x)
-    torch.compiler.reset()
-    assert torch.equal(expected, torch.compile(block, fullgraph=True, backend="eager")(x))
-
-
-@torch.no_grad()
-def test_exports() -> None:
-    """torch.export takes the model, for any number of images."""
-    net, image = model("w8-gf"), images(3, 3, 64, 64)
-    batch = {"x": {0: torch.export.Dim("batch", min=1, max=64)}}
-    exported = torch.export.export(net, (image[:2],), dynamic_shapes=batch).module()
-    assert torch.equal(net(image), exported(image))

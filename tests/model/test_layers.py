@@ -5,8 +5,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hornet_convert.model import layers
-from hornet_convert.model.layers import Depthwise, GlobalLocalFilter, Mlp, gnConv, resize_spectrum
+from hornet_convert.model.layers import (
+    GlobalLocalFilter,
+    filter_spectrum,
+    gnConv,
+    resize_spectrum,
+)
 
 
 def noise(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -50,17 +54,9 @@ def test_gnconv_refuses_widths_it_cannot_halve(dim: int, order: int) -> None:
 
 
 @torch.no_grad()
-def test_gnconv_with_any_spectrum() -> None:
-    """A global-local filter of any size, on maps of that and other sizes."""
-    layer = gnConv(16, 2, spectrum=(6, 4))
-    for size in ((6, 6), (7, 7), (5, 12)):
-        assert (1, 16, *size) == layer(noise(1, 16, *size, dtype=torch.float32)).shape
-
-
-@torch.no_grad()
 def test_global_local_filter_keeps_its_channels_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even output channels come from the 3×3 branch, odd ones from the spectrum."""
-    layer = GlobalLocalFilter(8, (4, 3), dtype=torch.float64)
+    layer = GlobalLocalFilter(8, (4, 3)).double()
     x = noise(1, 8, 4, 4)
     local = layer.dw(layer.pre_norm(x)[:, :4])
     monkeypatch.setattr(layer, "post_norm", torch.nn.Identity())
@@ -78,16 +74,31 @@ def test_global_local_filter_needs_two_halves() -> None:
 @torch.no_grad()
 def test_spectral_branch_stays_in_float32() -> None:
     """In bfloat16, and under autocast, only the result is rounded."""
-    layer = GlobalLocalFilter(8, (4, 3))
-    halved = GlobalLocalFilter(8, (4, 3))
-    halved.load_state_dict(layer.state_dict())
-    halved.bfloat16()
-    x = noise(1, 4, 6, 6).bfloat16()
-    expected = layer._filter_spectrum(x.float()).bfloat16()
-    assert torch.equal(expected, halved._filter_spectrum(x))
+    layer = GlobalLocalFilter(8, (4, 3)).bfloat16()
+    x, weight = noise(1, 4, 6, 6).bfloat16(), layer.complex_weight
+    assert torch.float32 == weight.dtype
+    expected = filter_spectrum(x.float(), weight).bfloat16()
+    assert torch.equal(expected, filter_spectrum(x, weight))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(expected, layer._filter_spectrum(x))
-        assert torch.float32 == layer._filter_spectrum(x.float()).dtype
+        assert torch.equal(expected, filter_spectrum(x, weight))
+        assert torch.float32 == filter_spectrum(x.float(), weight).dtype
+
+
+@pytest.mark.parametrize("size", [(4, 4), (5, 7)])
+def test_filter_is_a_product_of_spectra(size: tuple[int, int]) -> None:
+    """As with complex numbers, and so are the gradients."""
+    x = noise(2, 3, *size).requires_grad_()
+    weight = noise(3, size[0], size[1] // 2 + 1, 2).requires_grad_()
+    spectrum = torch.fft.rfft2(x, norm="ortho") * torch.view_as_complex(weight)
+    expected = torch.fft.irfft2(spectrum, s=size, norm="ortho")
+    found = filter_spectrum(x, weight)
+    assert torch.allclose(expected, found, rtol=0, atol=1e-13)
+    for one, other in zip(
+        torch.autograd.grad(expected.square().sum(), [x, weight]),
+        torch.autograd.grad(found.square().sum(), [x, weight]),
+        strict=True,
+    ):
+        assert torch.allclose(one, other, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (14, 8), (24, 13)])
@@ -101,40 +112,3 @@ def test_resized_spectrum_keeps_its_corners(size: tuple[int, int]) -> None:
     columns = torch.linspace(0, 5, size[1], dtype=torch.float64)
     expected = torch.stack([rows + columns, rows - 2 * columns], -1)[None]
     assert torch.allclose(expected, found)
-
-
-def test_spectrum_of_the_right_size_is_left_alone() -> None:
-    """Nothing is computed where nothing has to be resized."""
-    weight = noise(2, 7, 4, 2)
-    assert weight is resize_spectrum(weight, 7, 4)
-
-
-@pytest.mark.parametrize("size", [3, 7])
-def test_depthwise_is_the_same_in_float64(size: int) -> None:
-    """What stands in for the missing float64 convolution gives the same, gradients too."""
-    layer = Depthwise(6, size, dtype=torch.float64)
-    x = noise(2, 6, 5, 9).requires_grad_()
-    assert layer.bias is not None
-    expected = functional.conv2d(x, layer.weight * 2, layer.bias * 2, padding=size // 2, groups=6)
-    found = layer(x, 2.0)
-    assert torch.allclose(expected, found, rtol=0, atol=1e-13)
-    for one, two in zip(
-        torch.autograd.grad(expected.square().sum(), [x, layer.weight, layer.bias]),
-        torch.autograd.grad(found.square().sum(), [x, layer.weight, layer.bias]),
-        strict=True,
-    ):
-        assert torch.allclose(one, two, rtol=0, atol=1e-11)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_mlp_in_pieces_is_the_whole(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without gradients large maps are worked on in pieces; the result is the same."""
-    layer = Mlp(8, dtype=dtype)
-    x = noise(3, 8, 13, 11, dtype=dtype).contiguous(memory_format=torch.channels_last)
-    whole = layer(x).detach()
-    monkeypatch.setattr(layers, "HIDDEN_AT_ONCE", 8 * 4 * 50)
-    with torch.no_grad():
-        pieces = layer(x)
-    assert whole.shape == pieces.shape
-    assert whole.stride() == pieces.stride()
-    assert torch.allclose(whole, pieces, rtol=1e-6, atol=1e-6)

@@ -116,39 +116,6 @@ def test_weights_are_asked_for_once_and_in_turn(name: str) -> None:
     assert sorted(weights) == sorted(served)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (2, 2), (3, 5), (4, 7), (7, 4), (14, 14), (24, 24)])
-def test_explicit_fourier_filter(size: tuple[int, int]) -> None:
-    """The written-out transforms are those of the fast ones, even and odd sizes."""
-    height, width = size
-    x = torch.randn(2, 3, height, width, dtype=torch.float64)
-    weight = torch.randn(3, height, width // 2 + 1, 2, dtype=torch.float64)
-    spectrum = torch.fft.rfft2(x, norm="ortho") * torch.view_as_complex(weight)
-    expected = torch.fft.irfft2(spectrum, s=size, norm="ortho")
-    found = plain._fourier_filter(x, weight)
-    assert torch.allclose(expected, found, rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("size", [(1, 1), (3, 2), (14, 8), (24, 13), (6, 9)])
-def test_explicit_interpolation(size: tuple[int, int]) -> None:
-    """The written-out interpolation is torch's bilinear one with aligned corners."""
-    weight = torch.randn(3, 7, 4, 2, dtype=torch.float64)
-    expected = torch.nn.functional.interpolate(
-        weight.permute(3, 0, 1, 2), size=size, mode="bilinear", align_corners=True
-    ).permute(1, 2, 3, 0)
-    assert torch.allclose(expected, plain._resize(weight, *size), rtol=0, atol=1e-14)
-
-
-def test_explicit_gelu_and_norm() -> None:
-    """The written-out GELU and LayerNorm are torch's."""
-    x = torch.randn(2, 6, 3, 4, dtype=torch.float64)
-    scale, shift = torch.randn(2, 6, dtype=torch.float64)
-    functional = torch.nn.functional
-    expected = functional.layer_norm(x.permute(0, 2, 3, 1), (6,), scale, shift, 1e-6)
-    found = plain._norm(x, scale, shift)
-    assert torch.allclose(expected.permute(0, 3, 1, 2), found, rtol=0, atol=1e-13)
-    assert torch.allclose(functional.gelu(x), plain._gelu_(x.clone()), rtol=0, atol=1e-15)
-
-
 def test_large_arrays_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """The size of the pieces does not change the result."""
     weights, image = small.tensors("w8"), images(1, 3, 64, 64)

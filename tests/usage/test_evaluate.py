@@ -15,12 +15,12 @@ from hornet_convert.cli import run
 from hornet_convert.errors import UsageError
 from hornet_convert.family import labels
 from hornet_convert.images.dataset import read_dataset
+from hornet_convert.images.evaluate import evaluate, judge
 from hornet_convert.images.evaluation import Tally
 from hornet_convert.images.files import ImageRefusedError
-from hornet_convert.model.evaluate import evaluate, judge
+from hornet_convert.images.preprocess import preprocess
+from hornet_convert.images.processes import Processes, ProcessGroupError, joined
 from hornet_convert.model.load import load_model
-from hornet_convert.model.preprocess import preprocess
-from hornet_convert.model.processes import Processes, ProcessGroupError, joined
 from tests.usage.pictures import picture
 
 Capture = pytest.CaptureFixture[str]
@@ -251,12 +251,12 @@ def test_what_cannot_be_done_is_said(
     assert "Traceback" not in captured.err
 
 
-def start(rank: int, count: int, port: int, arguments: list[str]) -> subprocess.Popen[str]:
-    """One process of several, as torchrun starts it."""
+def start(rank: int, port: int, *command: str) -> subprocess.Popen[str]:
+    """Python as one process of two, as torchrun starts it."""
     return subprocess.Popen(
-        [sys.executable, "-m", "hornet_convert", "eval", *arguments],
+        [sys.executable, *command],
         env={
-            **os.environ, "RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": str(rank),
+            **os.environ, "RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank),
             "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
         },
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -276,8 +276,9 @@ def test_two_processes_count_every_image_once(ckpt: Path, folder: Path) -> None:
     (first / "bad.jpg").write_bytes(b"x")
     (first / "worse.jpg").write_bytes(b"")
     port = free_port()
-    both = [start(rank, 2, port, [str(folder), "--ckpt", str(ckpt), "--json"]) for rank in (0, 1)]
-    (out, err), (other_out, other_err) = (process.communicate(timeout=120) for process in both)
+    command = ["-m", "hornet_convert", "eval", str(folder), "--ckpt", str(ckpt), "--json"]
+    both = [start(rank, port, *command) for rank in (0, 1)]
+    (out, err), (other_out, other_err) = (process.communicate(timeout=300) for process in both)
     assert [0, 0] == [process.returncode for process in both], err + other_err
     assert "" == other_out
     found = json.loads(out)
@@ -287,12 +288,33 @@ def test_two_processes_count_every_image_once(ckpt: Path, folder: Path) -> None:
     ]
 
 
+def test_a_lost_process_is_an_error_of_its_own() -> None:
+    """Neither a file that is refused nor a source that is unreachable: exit code 6."""
+    program = (
+        "import os\n"
+        "from hornet_convert.images.processes import ProcessGroupError, joined\n"
+        "with joined() as processes:\n"
+        "    processes.gather(processes.rank)\n"
+        "    if processes.rank == 1:\n"
+        "        os._exit(0)\n"
+        "    try:\n"
+        "        processes.gather('again')\n"
+        "    except ProcessGroupError as error:\n"
+        "        print(error.code, error.exit_code)\n"
+    )
+    port = free_port()
+    first, lost = (start(rank, port, "-c", program) for rank in (0, 1))
+    lost.communicate(timeout=300)
+    out, err = first.communicate(timeout=300)
+    assert "process-group 6\n" == out, err
+
+
 class Disagreeing(Processes):
     """Two processes, of which the other has other images."""
 
-    def gather(self, document: Any) -> list[Any]:
+    def gather(self, part: Any) -> list[Any]:
         """What this one gives, and something else."""
-        return [document, f"not {document}"]
+        return [part, f"not {part}"]
 
 
 def test_processes_with_other_images_are_refused(ckpt: Path, folder: Path) -> None:

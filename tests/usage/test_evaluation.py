@@ -39,12 +39,6 @@ def test_without_published_figures_there_is_no_difference() -> None:
     assert None is Accuracy(9, 10, 100.0).standard_errors
 
 
-def test_tallies_add_up() -> None:
-    """As processes and batches do."""
-    assert Tally(5, 3, 4, 1) == Tally(2, 1, 1, 1) + Tally(3, 2, 3)
-    assert Tally(5, 3, 4, 1) == sum([Tally(2, 1, 1, 1), Tally(3, 2, 3)], Tally())
-
-
 def test_a_published_model_is_held_against_its_row() -> None:
     """HorNet-T with 1000 classes: 82.84 and 96.24."""
     assert (82.84, 82.84) == (TINY.top1.percent, TINY.top1.published)

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from hornet_convert.errors import HornetConvertError, UsageError
+from hornet_convert.images import decode as images
+from hornet_convert.images.decode import quiet_pillow, read_image, require_pillow
 from hornet_convert.images.files import ImageRefusedError
-from hornet_convert.model import images
-from hornet_convert.model.images import quiet_pillow, read_image, require_pillow
 from tests.usage.pictures import picture
 
 CORNERS = {"red": (0, 0), "lime": (1, 0), "blue": (0, 1), "white": (1, 1)}
@@ -186,11 +186,6 @@ def test_a_bomb_is_refused_by_its_size(tmp_path: Path, size: tuple[int, int]) ->
     assert f"at most {images.MAX_PIXELS:,} pixels" == caught.value.expected
 
 
-def test_a_large_photograph_is_no_bomb() -> None:
-    """The limit lies above the 108 million pixels of a telephone's camera."""
-    assert 108_000_000 < images.MAX_PIXELS < 200_000_000
-
-
 @pytest.mark.parametrize(
     ("name", "content", "what"),
     [
@@ -217,9 +212,9 @@ def test_what_is_no_image_is_refused(
 def test_pipes_folders_and_missing_files_do_not_hang(tmp_path: Path) -> None:
     """A pipe without a writer is refused at once."""
     os.mkfifo(tmp_path / "pipe.jpg")
-    with pytest.raises(ImageRefusedError, match="a pipe or a device"):
+    with pytest.raises(ImageRefusedError, match="a named pipe"):
         read_image(tmp_path / "pipe.jpg")
-    with pytest.raises(ImageRefusedError, match="a folder"):
+    with pytest.raises(ImageRefusedError, match="a directory"):
         read_image(tmp_path)
     with pytest.raises(UsageError, match="no such file"):
         read_image(tmp_path / "missing.jpg")

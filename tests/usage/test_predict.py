@@ -13,10 +13,10 @@ from hornet_convert.cli import run
 from hornet_convert.errors import CheckFailedError, UsageError
 from hornet_convert.family import labels
 from hornet_convert.family.architecture import Architecture
+from hornet_convert.images.predict import most_probable, predict
+from hornet_convert.images.preprocess import preprocess
 from hornet_convert.model.hornet import HorNet
 from hornet_convert.model.load import load_model
-from hornet_convert.model.predict import most_probable, predict
-from hornet_convert.model.preprocess import preprocess
 from tests.usage.pictures import picture
 
 Capture = pytest.CaptureFixture[str]

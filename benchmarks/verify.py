@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.bench import PYTHON, TOOL, Ratio, Run, build, conclude, shown, take_turns
+from benchmarks.conversion import PYTHON, TOOL, Ratio, Run, build, conclude, shown, take_turns
 
 HASH = "import hashlib, sys; print(hashlib.file_digest(open(sys.argv[1], 'rb'), 'sha256'))"
 
@@ -25,7 +25,7 @@ def main() -> int:
     runs = [
         Run("hornet-convert verify", [*TOOL, "verify", "--ckpt", ckpt, *cache]),
         Run("by hand: hash, torch.load, build, load, one float32 forward",
-            [PYTHON, "-m", "tests.by_hand", ckpt, arguments.model]),
+            [PYTHON, "-m", "benchmarks.by_hand", ckpt, arguments.model]),
         Run("hornet-convert verify --no-forward",
             [*TOOL, "verify", "--ckpt", ckpt, "--no-forward", *cache]),
         Run("sha256sum", ["sha256sum", ckpt]),

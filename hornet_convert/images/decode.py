@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
-import stat
 import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from hornet_convert.errors import HornetConvertError, UsageError, printable
+from hornet_convert.errors import HornetConvertError, UsageError
+from hornet_convert.files.reading import NotRegularError, open_regular
 from hornet_convert.images.files import ImageRefusedError
+from hornet_convert.text import printable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -61,7 +63,7 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
 
     shown = printable(os.fspath(path))
     try:
-        with _open_regular(Path(path)) as file, Image.open(file, formats=_formats()) as image:
+        with _opened(Path(path)) as file, Image.open(file, formats=_formats()) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise _too_large(shown, f"{image.width} × {image.height}")
             return _rgb(_upright(image))
@@ -80,29 +82,21 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
         ) from error
 
 
-def _open_regular(path: Path) -> BinaryIO:
+def _opened(path: Path) -> BinaryIO:
     """The open file, if it is a regular one with something in it; never waits for a pipe."""
     shown = printable(str(path))
     try:
-        _require_regular(path.stat(), shown)
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        file = open_regular(path)
+    except NotRegularError as error:
+        raise ImageRefusedError(
+            f"this is {error.kind}, no image", where=shown, hint=_HINT
+        ) from error
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageError("there is no such file", where=shown, hint="Check the path.") from error
-    file = os.fdopen(descriptor, "rb")
-    try:
-        _require_regular(os.fstat(descriptor), shown)  # of what was opened
-    except BaseException:
+    if os.fstat(file.fileno()).st_size == 0:
         file.close()
-        raise
-    return file
-
-
-def _require_regular(status: os.stat_result, shown: str) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"
-        raise ImageRefusedError(f"this is {kind}, no image", where=shown, hint=_HINT)
-    if status.st_size == 0:
         raise ImageRefusedError("the file is empty", where=shown, hint="Get it again.")
+    return io.BufferedReader(file)
 
 
 def _too_large(shown: str, found: str | None) -> ImageRefusedError:

@@ -6,17 +6,15 @@ import os
 from collections.abc import Sequence
 from typing import Literal, overload
 
+from hornet_convert.api.fetch import Download
+from hornet_convert.api.pretrained import pretrained as fetched
 from hornet_convert.download.cache import Cache
-from hornet_convert.download.sources import Pin
+from hornet_convert.download.sources import SourceChoice
 from hornet_convert.family import zoo
 from hornet_convert.family.architecture import LAYER_SCALE_INIT
-from hornet_convert.fetch import Download
-from hornet_convert.model.build import DType, default_device, default_dtype, fresh_model
-from hornet_convert.model.features import FeatureMaps
-from hornet_convert.model.hornet import HorNet
+from hornet_convert.model.hornet import FeatureMaps, HorNet
 from hornet_convert.model.layers import Device
-from hornet_convert.model.load import OWN, Own, load_for_training
-from hornet_convert.pretrained import pretrained as fetched
+from hornet_convert.model.load import OWN, DType, Own, fresh_model, load_for_training
 
 CLASSES = 1000  # of a fresh model, if nothing is said
 STAGES = (0, 1, 2, 3)
@@ -37,7 +35,7 @@ def create_model(
     dtype: DType | None = ...,
     cache: str | os.PathLike[str] | None = ...,
     mirror: str | os.PathLike[str] | None = ...,
-    source: Pin = ...,
+    source: SourceChoice = ...,
     offline: bool = ...,
 ) -> HorNet: ...
 
@@ -57,7 +55,7 @@ def create_model(
     dtype: DType | None = ...,
     cache: str | os.PathLike[str] | None = ...,
     mirror: str | os.PathLike[str] | None = ...,
-    source: Pin = ...,
+    source: SourceChoice = ...,
     offline: bool = ...,
 ) -> FeatureMaps: ...
 
@@ -76,7 +74,7 @@ def create_model(
     dtype: DType | None = None,
     cache: str | os.PathLike[str] | None = None,
     mirror: str | os.PathLike[str] | None = None,
-    source: Pin = "auto",
+    source: SourceChoice = "auto",
     offline: bool = False,
 ) -> HorNet | FeatureMaps:
     """Build a HorNet, in training mode.
@@ -104,8 +102,8 @@ def create_model(
         See `HorNet`. Weights that are pretrained bring their own layer scales.
     cache, mirror, source, offline
         For `pretrained`: the cache's folder if not the usual one, a URL or directory that has the
-        files, the only source to ask ("mirror", "openmmlab", "official"), whether the network is
-        off limits.
+        files if not that in HORNET_CONVERT_MIRROR, the only source to ask ("mirror", "openmmlab",
+        "official"), whether the network is off limits, as with HORNET_CONVERT_OFFLINE=1.
 
     Raises
     ------
@@ -132,13 +130,12 @@ def create_model(
     else:
         how = Download(
             Cache.at(cache),
-            mirror=None if mirror is None else os.fspath(mirror),
-            pin=source,
+            None if mirror is None else (os.fspath(mirror),),
+            source,
             offline=offline,
         )
         path = fetched(zoo.find(name), how)
         model = load_for_training(
-            path, classes, seed=seed, drop_path=drop_path, dtype=dtype or default_dtype()
+            path, classes, seed=seed, drop_path=drop_path, device=device, dtype=dtype
         )
-        model = model.to(default_device() if device is None else device)
     return FeatureMaps(model, out_indices) if features_only else model

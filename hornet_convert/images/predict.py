@@ -12,11 +12,9 @@ from torch import Tensor
 from hornet_convert.errors import HornetConvertError
 from hornet_convert.family import labels
 from hornet_convert.family.labels import ImageClass
+from hornet_convert.images.inference import classify
 from hornet_convert.model.hornet import HorNet
-from hornet_convert.model.images import require_pillow
-from hornet_convert.model.inference import choose_device, classifier, default_workers
-from hornet_convert.model.preprocess import batches
-from hornet_convert.verification.report import error_to_json
+from hornet_convert.report.report import error_to_json
 
 BATCH = 16
 
@@ -68,36 +66,17 @@ def predict(
 ) -> Iterator[Predicted]:
     """Classify image files; yields one result for each, in their order.
 
-    Parameters
-    ----------
-    model
-        With a classifier; it is moved to `device` and set to evaluate.
-    paths
-        Image files. One that cannot be read yields a result with the error.
-    top
-        How many classes to give, at most as many as there are.
-    batch, workers
-        Images per forward pass; threads that read them.
-    device
-        A GPU if there is one, else the CPU.
-    resolution
-        Pixels per side the model sees; by default what it is made for.
-
-    Raises
-    ------
-    UsageError
-        There is no Pillow, or the model has no classifier.
-    CheckFailedError
-        The model's outputs are not finite.
+    `top` is how many classes to give, at most as many as there are. An image that cannot be read
+    yields a result with the error. All else, and what is raised, is as for `classify`.
     """
-    require_pillow()
-    classify = classifier(model, device or choose_device())
-    size = resolution or model.architecture.resolution
-    workers = default_workers() if workers is None else workers
-    for part in batches(paths, size, batch, workers):
-        results = {index: Predicted(paths[index], error=error) for index, error in part.refused}
-        if part.pixels is not None:
-            best = most_probable(classify(part.pixels), top)
+    for part in classify(
+        model, paths, batch=batch, workers=workers, device=device, resolution=resolution
+    ):
+        results = {
+            index: Predicted(paths[index], error=error) for index, error in part.refused.items()
+        }
+        if part.logits is not None:
+            best = most_probable(part.logits, top)
             for index, predictions in zip(part.indices, best, strict=True):
                 results[index] = Predicted(paths[index], predictions)
         yield from (results[index] for index in sorted(results))

@@ -1,4 +1,4 @@
-"""HorNet as its definition reads, channels first: what `bench_model` measures the model against.
+"""HorNet as its definition reads, channels first: what `benchmarks.model` measures against.
 
 Norms over channels are spelled out, 1×1 convolutions are convolutions; after the authors' code.
 Works on a state dict in the reference layout.

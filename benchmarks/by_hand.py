@@ -1,4 +1,4 @@
-"""Checking a checkpoint by hand, as the peer of `verify`: `python -m tests.by_hand FILE`.
+"""Checking a checkpoint by hand, as the peer of `verify`: `python -m benchmarks.by_hand FILE`.
 
 Hash the file, torch.load, build the model, load strictly, one float32 forward. The model is HorNet
 as its definition reads (Rao et al., NeurIPS 2022), written the usual way: channels first, 1×1

@@ -11,7 +11,6 @@ import os
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor
 
 from hornet_convert.errors import HornetConvertError
-from hornet_convert.model.images import read_image
+from hornet_convert.images.decode import read_image
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -69,25 +68,13 @@ def preprocess(path: str | os.PathLike[str], resolution: int = 224) -> Tensor:
     return normalise(pixels(path, resolution)[None])
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Images side by side.
-
-    `pixels` (N, resolution, resolution, 3), uint8; None if none could be read. `indices`: their N
-    places in the list of paths; `refused`: the places of those that could not be read, and why.
-    """
-
-    pixels: Tensor | None
-    indices: tuple[int, ...]
-    refused: tuple[tuple[int, HornetConvertError], ...]
-
-
 def batches(
     paths: Sequence[str], resolution: int, size: int, workers: int
-) -> Generator[Batch, None, None]:
+) -> Generator[list[Tensor | HornetConvertError], None, None]:
     """Read images in their order, `size` at a time, with threads that read ahead.
 
-    Decoding and resizing happen in Pillow's C code, outside the interpreter lock.
+    Each is given as `pixels` does, or as the reason why it cannot be read. Decoding and resizing
+    happen in Pillow's C code, outside the interpreter lock.
     """
 
     def one(path: str) -> Tensor | HornetConvertError:
@@ -100,17 +87,9 @@ def batches(
     ahead: deque[Future[Tensor | HornetConvertError]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
-            for start in range(0, len(paths), size):
+            for _ in range(0, len(paths), size):
                 wanted = 2 * size + workers - len(ahead)
                 ahead.extend(pool.submit(one, path) for path in islice(waiting, wanted))
-                read = [ahead.popleft().result() for _ in range(min(size, len(ahead)))]
-                yield _batch(start, read)
+                yield [ahead.popleft().result() for _ in range(min(size, len(ahead)))]
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _batch(start: int, read: Sequence[Tensor | HornetConvertError]) -> Batch:
-    good = [(start + i, item) for i, item in enumerate(read) if isinstance(item, Tensor)]
-    refused = [(start + i, item) for i, item in enumerate(read) if not isinstance(item, Tensor)]
-    stacked = torch.stack([item for _, item in good]) if good else None
-    return Batch(stacked, tuple(index for index, _ in good), tuple(refused))

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from hornet_convert.errors import HornetConvertError, UsageError
 from hornet_convert.family import labels
+from hornet_convert.images.decode import quiet_pillow
 from hornet_convert.images.evaluation import Evaluation, Tally
 from hornet_convert.images.files import ImageRefusedError
-from hornet_convert.images.samples import Dataset, Sample, Skipped
+from hornet_convert.images.inference import choose_device, classify, require_classifier
+from hornet_convert.images.processes import Processes
+from hornet_convert.images.samples import Dataset, Skipped
 from hornet_convert.model.hornet import HorNet
-from hornet_convert.model.images import quiet_pillow, require_pillow
-from hornet_convert.model.inference import (
-    Classify,
-    choose_device,
-    classifier,
-    default_workers,
-    require_classifier,
-)
-from hornet_convert.model.preprocess import batches
-from hornet_convert.model.processes import Processes
 
 BATCH = 32
 SHOWN = 3
@@ -42,7 +34,7 @@ def evaluate(
     device: torch.device | None = None,
     resolution: int | None = None,
     processes: Processes | None = None,
-    progress: Progress | None = None,
+    progress: Progress = lambda tally: None,
 ) -> Evaluation:
     """Classify every image of a dataset once, and count the right answers.
 
@@ -51,16 +43,10 @@ def evaluate(
 
     Parameters
     ----------
-    model
-        With a classifier; it is moved to `device` and set to evaluate.
+    model, batch, workers, device, resolution
+        As for `classify`; batch and workers are per process.
     dataset
         The labelled images, of the model's number of classes.
-    batch, workers
-        Images per forward pass; threads that read them; both per process.
-    device
-        A GPU if there is one, else the CPU.
-    resolution
-        Pixels per side the model sees; by default what it is made for.
     processes
         Those that share the work; None to do it alone.
     progress
@@ -69,14 +55,13 @@ def evaluate(
     Raises
     ------
     UsageError
-        There is no Pillow, no classifier, the labels are not those of the model's classes, or the
-        processes do not have the same images.
+        What `classify` raises; the labels are not those of the model's classes, or the processes do
+        not have the same images.
     ImageRefusedError
         None of the images can be read.
     CheckFailedError
         The model's outputs are not finite.
     """
-    require_pillow()
     processes = processes or Processes()
     num_classes = require_classifier(model)
     rows = labels.in1k_rows(num_classes)
@@ -91,21 +76,29 @@ def evaluate(
     device = device or choose_device(None, processes.local_rank)
     resolution = resolution or model.architecture.resolution
     own = dataset.share(processes.rank, processes.count)
-    start = time.monotonic()
+    targets = torch.tensor([sample.label for sample in own])
+    start, tally, skipped = time.monotonic(), Tally(), list[Skipped]()
     with quiet_pillow():
-        tally, refused = _count(
-            own,
-            classifier(model, device),
-            None if rows is None or len(rows) == num_classes else torch.tensor(rows),
-            resolution,
-            batch,
-            default_workers() if workers is None else workers,
-            progress or (lambda tally: None),
-        )
-    skipped = [[dataset.shown(own[index].path), _reason(error)] for index, error in refused]
-    found = processes.gather([tally.images, tally.top1, tally.top5, tally.refused, skipped])
-    total = sum((Tally(*each[:4]) for each in found), Tally())
-    together = sorted((Skipped(*row) for each in found for row in each[4]), key=lambda s: s.where)
+        for part in classify(
+            model,
+            [sample.path for sample in own],
+            batch=batch,
+            workers=workers,
+            device=device,
+            resolution=resolution,
+        ):
+            skipped += [
+                Skipped(dataset.shown(own[at].path), _reason(error))
+                for at, error in part.refused.items()
+            ]
+            tally += Tally(refused=len(part.refused))
+            if part.logits is not None:
+                logits = part.logits if rows is None else part.logits[:, list(rows)]
+                tally += judge(logits, targets[[*part.indices]])
+            progress(tally)
+    found = processes.gather((tally, skipped))
+    total = sum((each for each, _ in found), Tally())
+    together = sorted((one for _, each in found for one in each), key=lambda one: one.where)
     if not total.images:
         raise ImageRefusedError(
             "none of the images can be read",
@@ -124,29 +117,6 @@ def evaluate(
         str(device),
         time.monotonic() - start,
     )
-
-
-def _count(
-    samples: Sequence[Sample],
-    classify: Classify,
-    rows: Tensor | None,
-    resolution: int,
-    batch: int,
-    workers: int,
-    progress: Progress,
-) -> tuple[Tally, list[tuple[int, HornetConvertError]]]:
-    """The tally of the samples, and the places of those that could not be read."""
-    tally = Tally()
-    refused: list[tuple[int, HornetConvertError]] = []
-    targets = torch.tensor([sample.label for sample in samples])
-    for part in batches([sample.path for sample in samples], resolution, batch, workers):
-        refused += part.refused
-        tally = replace(tally, refused=len(refused))
-        if part.pixels is not None:
-            logits = classify(part.pixels)
-            tally += judge(logits if rows is None else logits[:, rows], targets[[*part.indices]])
-        progress(tally)
-    return tally, refused
 
 
 def judge(logits: Tensor, targets: Tensor) -> Tally:

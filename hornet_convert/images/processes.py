@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TypeVar
 
-import torch
 import torch.distributed as dist
 
-from hornet_convert.errors import EXIT_UNREACHABLE, HornetConvertError, UsageError, printable
+from hornet_convert.errors import EXIT_UNABLE, HornetConvertError, UsageError
+from hornet_convert.text import printable
 
 JOINING = timedelta(minutes=10)
 WORKING = timedelta(days=7)  # processes may be of very different speed
+
+T = TypeVar("T")
 
 
 class ProcessGroupError(HornetConvertError):
     """The processes cannot work together, or one of them has gone."""
 
     code = "process-group"
-    exit_code = EXIT_UNREACHABLE
+    exit_code = EXIT_UNABLE
 
 
 @dataclass(frozen=True)
@@ -35,31 +36,23 @@ class Processes:
     local_rank: int = 0
     group: dist.ProcessGroup | None = None
 
-    def gather(self, document: Any) -> list[Any]:
-        """What each process gives, a JSON value, in the order of their numbers; for all of them.
+    def gather(self, part: T) -> list[T]:
+        """What each process gives, in the order of their numbers; for all of them.
 
         Raises ProcessGroupError if one of them has gone.
         """
         if self.group is None:
-            return [document]
-        data = torch.frombuffer(bytearray(json.dumps(document).encode()), dtype=torch.uint8)
+            return [part]
+        parts = [part] * self.count
         try:
-            sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.count)]
-            dist.all_gather(sizes, torch.tensor([len(data)]), group=self.group)
-            longest = max(int(size) for size in sizes)
-            padded = torch.cat([data, data.new_zeros(longest - len(data))])
-            parts = [torch.empty_like(padded) for _ in range(self.count)]
-            dist.all_gather(parts, padded, group=self.group)
+            dist.all_gather_object(parts, part, group=self.group)
         except RuntimeError as error:
             raise ProcessGroupError(
                 "another process has ended before its work was done",
                 found=printable(str(error).splitlines()[0]),
                 hint="See what it wrote, and start all of them again.",
             ) from error
-        return [
-            json.loads(part[: int(size)].numpy().tobytes())
-            for size, part in zip(sizes, parts, strict=True)
-        ]
+        return parts
 
 
 @contextlib.contextmanager
@@ -82,13 +75,7 @@ def joined(environment: Mapping[str, str] = os.environ) -> Iterator[Processes]:
             hint="Start the processes with torchrun.",
         )
     try:
-        dist.init_process_group(
-            "gloo",
-            init_method="env://",
-            rank=rank,
-            world_size=count,
-            timeout=JOINING,
-        )
+        dist.init_process_group("gloo", rank=rank, world_size=count, timeout=JOINING)
         group = dist.new_group(timeout=WORKING, backend="gloo")
     except (ValueError, RuntimeError) as error:
         raise ProcessGroupError(
@@ -106,7 +93,7 @@ def _number(environment: Mapping[str, str], name: str, default: int) -> int:
     text = environment.get(name, "").strip() or str(default)
     if not text.isascii() or not text.isdigit() or (name == "WORLD_SIZE" and int(text) == 0):
         raise UsageError(
-            f"{name} is no number of processes",
+            f"{name} is not a valid number",
             found=printable(text),
             hint="Start the processes with torchrun, or unset it.",
         )

@@ -1,4 +1,4 @@
-"""A fetch beside curl, over loopback: `python -m tests.bench_download [--rounds N] [--json FILE]`.
+"""A fetch beside curl, over loopback: `python -m benchmarks.download [--rounds N] [--json FILE]`.
 
 Both are timed as whole processes and take turns, so that a drift of the machine's speed meets both.
 The fetch also hashes and syncs what curl leaves to the kernel.
@@ -40,10 +40,10 @@ import json, resource, sys
 from pathlib import Path
 from hornet_convert.family import zoo
 from hornet_convert.download.cache import Cache
-from hornet_convert.download.fetch import fetch
+from hornet_convert.download.obtain import obtain
 from hornet_convert.download.sources import sources_for
 model = zoo.find("large-gf384")
-fetch(model, sources_for(model, mirror=sys.argv[1], pin="mirror"), Cache(Path(sys.argv[2])))
+obtain(model, sources_for(model, mirrors=[sys.argv[1]], choice="mirror"), Cache(Path(sys.argv[2])))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 

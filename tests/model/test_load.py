@@ -1,4 +1,4 @@
-"""`load_state_dict`: the tensors of a checkpoint as views of its file."""
+"""Weights and models from files: the tensors are views of the file, and every file loads."""
 
 import json
 import os
@@ -12,11 +12,13 @@ import torch
 
 from fixtures import containers, small
 from hornet_convert import create_model, load_model, load_state_dict
+from hornet_convert.api.checkpoints import verify
 from hornet_convert.checkpoint.reader import open_checkpoint
 from hornet_convert.checkpoint.state_dict import select_state_dict
 from hornet_convert.errors import CheckFailedError, DiskError, UsageError
 from hornet_convert.family.layouts import LAYOUTS, Layout
-from hornet_convert.model.mapped import MappedWeights
+from hornet_convert.model.load import load_for_training
+from hornet_convert.model.weights import MappedWeights
 
 IMAGES = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
 
@@ -197,3 +199,40 @@ def test_keys_of_something_else(tmp_path: Path) -> None:
     unknown: dict[str, Any] = {"layout": "timm"}
     with pytest.raises(UsageError, match="timm"):
         load_state_dict(path, **unknown)
+
+
+def _write(path: Path, checkpoint: object) -> Path:
+    with path.open("wb") as file:
+        containers.save_zip(checkpoint, file)
+    return path
+
+
+@pytest.mark.parametrize("name", ["w8", "w8-gf"])
+def test_a_backbone_becomes_a_model(name: str, tmp_path: Path) -> None:
+    """What `verify` accepts can be loaded: without a classifier, its final norm fresh."""
+    weights = {
+        key: tensor for key, tensor in small.tensors(name).items() if not key.startswith("norm.")
+    }
+    backbone = {key: tensor for key, tensor in weights.items() if not key.startswith("head.")}
+    path = _write(tmp_path / "backbone.pth", backbone)
+    assert verify(path, forward=False)
+    model = load_model(path)
+    whole = load_model(small.write(tmp_path / "whole.pth", "official-zip", name))
+    assert model.num_classes is None
+    assert torch.equal(whole.forward_features(IMAGES), model.forward_features(IMAGES))
+    assert torch.equal(torch.ones(64), model.head.norm.weight)
+    assert torch.equal(torch.zeros(64), model.head.norm.bias)
+    assert (2, 64) == model(IMAGES).shape
+    trained = load_for_training(path, 5, seed=1, dtype=torch.float64)
+    assert (2, 5) == trained(IMAGES.double()).shape
+
+
+def test_a_set_of_weights_is_chosen_by_its_key(tmp_path: Path) -> None:
+    """Of two sets of weights in one file the one that is asked for."""
+    one, two = small.tensors("w8"), small.tensors("w8", label="w8/other")
+    path = _write(tmp_path / "two.pth", {"model": one, "state_dict": two})
+    for key, expected in (("model", one), ("state_dict", two)):
+        weights = load_state_dict(path, "official", key=key)
+        assert torch.equal(expected["head.weight"], weights["head.weight"])
+        model = load_model(path, key=key)
+        assert torch.equal(expected["head.weight"], model.state_dict()["head.fc.weight"])
