@@ -1,49 +1,73 @@
 """The folder that downloads are kept in.
 
 `<model>/<source>-<8 digits of its address>/` holds the file under its published name, `.entry.json`
-saying what it is, and while a download is unfinished `.part` and `.part.json`. Names that start
-with a dot are the cache's own. The folder may be one that others use too: only folders of the names
-above are looked into, and only files of the cache's own names are ever removed.
+saying what it is, and while a download is unfinished `.part`. `<model>/converted/` holds, in the
+same way, the converted model for whoever loads it by name, with its provenance in a `.json` beside
+it. Names that start with a dot are the cache's own. The folder may be one that others use too: only
+folders of the names above are looked into, and only files that the cache knows are ever removed.
+
+A file that was refused, or that failed a check, stays where it is, set aside: its entry says so. It
+is fetched again once; if the same file comes, it is used, because asking a third time is no use.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import operator
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple, dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, Final, get_args
 
-from hornet_convert.conversion.publish import sync_folder
-from hornet_convert.download import converted
-from hornet_convert.download.digests import sha256_of
-from hornet_convert.download.disk import TEMPORARY, disk_errors, read_json, write_json
-from hornet_convert.download.index import is_plain_name
-from hornet_convert.download.partfile import PartFile
+from hornet_convert.download.errors import OPTION
+from hornet_convert.download.locks import is_free
+from hornet_convert.download.partfile import DATA, PartFile, remove_part
 from hornet_convert.download.sources import Source, SourceName, home_expanded
+from hornet_convert.download.wanted import is_plain_name
 from hornet_convert.errors import DiskError
 from hornet_convert.family import zoo
+from hornet_convert.files.errors import disk_errors
+from hornet_convert.files.reading import sha256_of
+from hornet_convert.files.records import Count, read_record, write_record
+from hornet_convert.files.writing import sweep, sweep_folders, sync_folder
+from hornet_convert.report.claims import Claim
 
-VARIABLE = "HORNET_CONVERT_CACHE"
-ENTRY, PART, PART_SIDECAR, LOCK = ".entry.json", ".part", ".part.json", ".lock"
-# Temporary files live for a moment, private part files as long as a download may take.
-STALE_SECONDS = {TEMPORARY: 60.0, f"{PART}-": 86400.0}
+VARIABLE: Final = "HORNET_CONVERT_CACHE"
+ENTRY, PART, LOCK = ".entry.json", ".part", ".lock"
+CONVERTED: Final = "converted"
+SCRATCH: Final = "validate-"  # folders of results that nobody keeps
+STALE_SECONDS: Final = 86400.0  # private part files live as long as a download may take
 
-_SLOT = re.compile(rf"(?:{'|'.join(get_args(SourceName))})-[0-9a-f]{{8}}")
-_OWN = re.compile(r"\.entry\.json|\.part(?:-[0-9a-f]{12})?(?:\.json)?|\.lock|\.tmp-.*", re.DOTALL)
+_SLOT: Final = re.compile(rf"{CONVERTED}|(?:{'|'.join(get_args(SourceName))})-[0-9a-f]{{8}}")
+_PART: Final = re.compile(r"\.part(?:-[0-9a-f]{12})?")
 
 
 @dataclass(frozen=True)
-class Entry:
+class Usage:
+    """What a cache holds, with bytes: files, converted models too, and unfinished downloads."""
+
+    files: int = 0
+    bytes: int = 0
+    parts: int = 0
+    part_bytes: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(*map(operator.add, astuple(self), astuple(other)))
+
+
+@dataclass(frozen=True)
+class CacheEntry:
     """What is recorded about one cached file.
 
     `size` in bytes, `fetched` a date in UTC; `expected` the digest, or the first digits of one,
     that the file had to have, and `origin` who said so; `note` a sentence for the user; empty if
-    none.
+    none. `refused` is how many times this very file came and turned out wrong, `problem` how.
     """
 
     model: str
@@ -51,19 +75,26 @@ class Entry:
     location: str
     url: str
     file: str
-    size: int
+    size: Count
     sha256: str
     fetched: str
     expected: str
     origin: str
     note: str
+    refused: Count = 0
+    problem: str = ""
 
 
 @dataclass(frozen=True)
 class Slot:
-    """The folder of one model from one source."""
+    """The folder of one model from one source, or of the converted model."""
 
     folder: Path
+
+    @property
+    def is_converted(self) -> bool:
+        """Whether what lies here was converted, not downloaded."""
+        return self.folder.name == CONVERTED
 
     @property
     def part(self) -> Path:
@@ -71,87 +102,121 @@ class Slot:
         return self.folder / PART
 
     @property
-    def part_sidecar(self) -> Path:
-        """What the unfinished download is a part of."""
-        return self.folder / PART_SIDECAR
-
-    @property
     def lock(self) -> Path:
         """The lock that a download holds."""
         return self.folder / LOCK
 
-    def entry(self) -> Entry | None:
+    def entry(self) -> CacheEntry | None:
         """What is recorded about the file here; None if nothing, or nothing legible."""
-        document = read_json(self.folder / ENTRY) or {}
-        values = {field.name: document.get(field.name) for field in fields(Entry)}
-        size = values.pop("size")
-        if not isinstance(size, int) or not all(isinstance(v, str) for v in values.values()):
-            return None
-        entry = Entry(size=size, **{name: str(value) for name, value in values.items()})
-        return entry if is_plain_name(entry.file) else None
+        entry = read_record(self.folder / ENTRY, CacheEntry)
+        return entry if entry is not None and is_plain_name(entry.file) else None
 
-    def path_of(self, entry: Entry) -> Path:
-        """Where the file of an entry lies."""
-        return self.folder / entry.file
-
-    def refuse_link(self) -> None:
-        """Raise DiskError if the folder is a link: what lies behind it is not the cache's."""
-        if self.folder.is_symlink():
-            raise DiskError(
-                "the place in the cache is a link",
-                where=str(self.folder),
-                expected="a folder",
-                hint="Remove the link, or name another folder with --cache.",
-            )
-
-    def clear(self) -> None:
-        """Remove what the cache put here, and the folder if nothing else is in it.
-
-        Whatever has another name stays, and so does every folder. Raises OSError.
-        """
-        entry = self.legible_entry()
-        with contextlib.suppress(FileNotFoundError):
-            for path in list(self.folder.iterdir()):
-                own = _OWN.fullmatch(path.name) or (entry is not None and path.name == entry.file)
-                if own and not _is_folder(path):
-                    path.unlink(missing_ok=True)
-        for folder in (self.folder, self.folder.parent):
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-
-    def legible_entry(self) -> Entry | None:
+    def legible_entry(self) -> CacheEntry | None:
         """The same, and None too if it cannot be read."""
         try:
             return self.entry()
         except OSError:
             return None
 
-    def publish(self, part: PartFile, entry: Entry) -> Path:
-        """Put a finished part file in its place.
+    def names(self) -> list[str]:
+        """The names of the files that the entry knows."""
+        entry = self.legible_entry()
+        if entry is None:
+            return []
+        beside = [str(Path(entry.file).with_suffix(".json"))] if self.is_converted else []
+        return [entry.file, *beside]
+
+    def usage(self) -> Usage:
+        """What this folder holds."""
+        entry, part = self.legible_entry(), self.part / DATA
+        unfinished = Usage(0, 0, _is_file(part), _size(part))
+        if entry is None or not _is_file(file := self.folder / entry.file):
+            return unfinished
+        return unfinished + Usage(1, _size(file))
+
+    def prepare(self) -> None:
+        """Make the folder. Raises DiskError if it, or that of the model, is a link.
+
+        What lies behind a link is not the cache's: it would be neither listed nor cleared.
+        """
+        for folder in (self.folder, self.folder.parent):
+            if folder.is_symlink():
+                raise DiskError(
+                    "the place in the cache is a link",
+                    where=str(folder),
+                    expected="a folder",
+                    hint="Remove the link, or name another folder with --cache.",
+                )
+        with disk_errors(self.folder, "making a place in the cache", OPTION):
+            self.folder.mkdir(parents=True, exist_ok=True)
+
+    def record(
+        self, file: str, *, model: str, source: Source, url: str, size: int, sha256: str,
+        expected: Claim | None = None, notes: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        """Write down what a file here is. Raises DiskError."""
+        before = self.legible_entry()
+        entry = CacheEntry(
+            model=model,
+            source=source.name,
+            location=source.location,
+            url=url,
+            file=file,
+            size=size,
+            sha256=sha256,
+            fetched=datetime.now(UTC).isoformat(timespec="seconds"),
+            expected=expected.digest if expected else "",
+            origin=expected.origin if expected else "",
+            note="; ".join(notes),
+        )
+        if before is not None and before.sha256 == sha256:
+            entry = replace(entry, refused=before.refused, problem=before.problem)
+        write_record(self.folder / ENTRY, entry, OPTION)
+
+    def publish(self, part: PartFile, file: str, **facts: Any) -> Path:
+        """Put a finished part file in its place; `facts` are those of `record`.
 
         The entry goes first: killed in between, the next run finds the finished part file and need
         not fetch it again.
         """
-        with disk_errors(self.folder, "storing the download"):
+        with disk_errors(self.folder, "storing the download", OPTION):
             before = self.entry()
-            write_json(self.folder / ENTRY, asdict(entry))
-            final = self.path_of(entry)
-            part.path.replace(final)
-            part.published()
+            self.record(file, **facts)
+            final = self.folder / file
+            part.data.replace(final)
+            part.remove()
             sync_folder(self.folder)
-            if before is not None and before.file != entry.file:
-                self.path_of(before).unlink(missing_ok=True)
+            if before is not None and before.file != file:
+                (self.folder / before.file).unlink(missing_ok=True)
         return final
 
+    def parts(self) -> list[Path]:
+        """Every unfinished download here, also those of where locks do nothing."""
+        return [path for path in self.folder.glob(f"{PART}*") if _PART.fullmatch(path.name)]
 
-@dataclass(frozen=True)
-class Usage:
-    """What a cache holds, with bytes: files and converted models, and unfinished downloads."""
+    def sweep(self) -> None:
+        """Remove what killed runs left, but for the part file that can be continued."""
+        sweep(self.folder)
+        for path in self.parts():
+            with contextlib.suppress(OSError):
+                if path != self.part and time.time() - path.stat().st_mtime > STALE_SECONDS:
+                    remove_part(path)
 
-    files: int
-    bytes: int
-    parts: int
-    part_bytes: int
+    def clear(self) -> None:
+        """Remove what the cache put here, and the folder if nothing else is in it. Raises OSError.
+
+        Whatever has another name stays.
+        """
+        names = self.names()
+        sweep(self.folder)
+        for path in self.parts():
+            remove_part(path)
+        for name in (*names, ENTRY, LOCK):
+            if not _is_folder(self.folder / name):
+                (self.folder / name).unlink(missing_ok=True)
+        for folder in (self.folder, self.folder.parent):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 class Cache:
@@ -179,95 +244,113 @@ class Cache:
 
     def slot(self, model: str, source: Source) -> Slot:
         """Where the file of a model from a source lies, or would."""
-        address = hashlib.sha256(source.location.encode("utf-8", "surrogatepass")).hexdigest()
+        address = hashlib.sha256(source.location.encode()).hexdigest()
         return Slot(self.folder / model / f"{source.name}-{address[:8]}")
+
+    def converted(self, model: str) -> Slot:
+        """Where the converted model lies, or would."""
+        return Slot(self.folder / model / CONVERTED)
 
     def slots(self, model: str | None = None) -> list[Slot]:
         """All slots, or those of one model, in order of their names; links are none."""
-        with disk_errors(self.folder, "listing the cache"):
+        with disk_errors(self.folder, "listing the cache", OPTION):
             return [
                 Slot(path)
                 for name in ([model] if model else sorted(zoo.BY_NAME))
                 if _is_folder(self.folder / name)
-                for path in sorted(self.folder.glob(f"{name}/*-????????"))
+                for path in sorted((self.folder / name).iterdir())
                 if _SLOT.fullmatch(path.name) and _is_folder(path)
             ]
 
-    def entries(self, model: str | None = None) -> list[tuple[Entry, Path]]:
+    def entries(self, model: str | None = None) -> list[tuple[CacheEntry, Path]]:
         """Every recorded file that is there, with its path."""
         found = ((slot, slot.legible_entry()) for slot in self.slots(model))
         return [
-            (entry, slot.path_of(entry))
+            (entry, slot.folder / entry.file)
             for slot, entry in found
-            if entry is not None and _is_file(slot.path_of(entry))
+            if entry is not None and _is_file(slot.folder / entry.file)
         ]
 
     def usage(self) -> Usage:
         """How many files and bytes the cache holds now."""
-        sizes = [_size(path) for _, path in self.entries()]
-        sizes += [one.size for one in converted.converted(self.folder)]
-        parts = [size for slot in self.slots() if (size := _size(slot.part))]
-        return Usage(len(sizes), sum(sizes), len(parts), sum(parts))
+        return sum((slot.usage() for slot in self.slots()), Usage())
+
+    def set_aside(self, model: str, source: Source, problem: str | None) -> int:
+        """Note that the file of a source is wrong, or with None that it is right after all.
+
+        Returns how many times this very file has been found wrong. Raises DiskError.
+        """
+        slot = self.slot(model, source)
+        entry = slot.legible_entry()
+        if entry is None or (problem is None and not entry.refused):
+            return 0
+        times = 0 if problem is None else entry.refused + 1
+        entry = replace(entry, refused=times, problem=problem or "")
+        write_record(slot.folder / ENTRY, entry, OPTION)
+        return times
 
     def verify(
-        self, seen: Callable[[Entry, int], None] | None = None
-    ) -> Iterator[tuple[Entry, Path, str | None]]:
+        self, seen: Callable[[CacheEntry, int], None] | None = None
+    ) -> Iterator[tuple[CacheEntry, Path, str | None]]:
         """Read every file again; yields each with what is wrong with it, None if nothing is."""
         for entry, path in self.entries():
             try:
-                digest, size = sha256_of(path, seen=_bind(seen, entry))
+                digest, size = sha256_of(path, seen=seen and partial(seen, entry))
             except OSError as error:
                 yield entry, path, f"cannot be read: {error.strerror}"
                 continue
             wrong = (digest, size) != (entry.sha256, entry.size)
             found = f"expected SHA-256 {entry.sha256}, {entry.size} bytes; found {digest}, {size}"
-            yield entry, path, found if wrong else None
+            yield entry, path, found if wrong else entry.problem or None
 
     def clear(self, model: str | None = None) -> Usage:
         """Remove every file, unfinished download and converted model, or those of one model.
 
         Returns what went. The trust record stays. Slots that a download holds are left alone.
         """
-        sizes = [one.size for one in converted.clear(self.folder, model)]
-        files, freed, parts, part_bytes = len(sizes), sum(sizes), 0, 0
-        for slot in self.slots(model):
-            entry, part = slot.legible_entry(), _size(slot.part)
-            size = _size(slot.path_of(entry)) if entry is not None else 0
-            if not self._remove(slot):
+        gone = sum((self._remove(slot) for slot in self.slots(model)), Usage())
+        sweep(self.folder)
+        sweep_folders(self.folder, SCRATCH)
+        return gone
+
+    def prune(self) -> Usage:
+        """Remove what nobody will use: leftovers of killed runs, files set aside, and of no record.
+
+        Returns what went. An unfinished download stays, because the next run goes on from there.
+        """
+        sweep(self.folder)
+        sweep_folders(self.folder, SCRATCH)
+        gone = Usage()
+        for slot in self.slots():
+            if not is_free(slot.lock):
                 continue
-            files, freed = files + (size > 0), freed + size
-            parts, part_bytes = parts + (part > 0), part_bytes + part
-        return Usage(files, freed, parts, part_bytes)
-
-    def discard(self, model: str, source: Source) -> bool:
-        """Remove what came from one source; False if a running download holds it."""
-        return self._remove(self.slot(model, source))
-
-    def sweep(self, slot: Slot) -> None:
-        """Remove what killed runs left in a slot, but for the part file that can be continued."""
-        now = time.time()
-        with contextlib.suppress(OSError):
+            slot.sweep()
+            entry = slot.legible_entry()
+            if entry is not None and entry.refused:
+                gone += self._remove(slot)
+                continue
+            names = slot.names()
+            if not names and not slot.lock.exists():
+                continue  # not made by the cache
             for path in slot.folder.iterdir():
-                age = now - path.lstat().st_mtime
-                for prefix, stale in STALE_SECONDS.items():
-                    if path.name.startswith(prefix) and age > stale:
+                known = path.name.startswith(".") or path.name in names
+                if not known and path.is_file():
+                    gone += Usage(1, _size(path))
+                    with disk_errors(path, "clearing the cache", OPTION):
                         path.unlink()
+        return gone
 
-    def _remove(self, slot: Slot) -> bool:
-        from filelock import FileLock, Timeout
+    def discard(self, model: str, source: Source) -> None:
+        """Remove what came from one source, unless a running download holds it."""
+        self._remove(self.slot(model, source))
 
-        if not _is_folder(slot.folder):
-            return False
-        try:
-            with FileLock(slot.lock, timeout=0):
-                slot.clear()
-        except Timeout:
-            return False
-        except OSError as error:
-            raise DiskError(
-                f"clearing the cache failed: {error.strerror}", where=str(slot.folder)
-            ) from error
-        return True
+    def _remove(self, slot: Slot) -> Usage:
+        if not _is_folder(slot.folder) or not is_free(slot.lock):
+            return Usage()
+        gone = slot.usage()
+        with disk_errors(slot.folder, "clearing the cache", OPTION):
+            slot.clear()
+        return gone
 
 
 def _is_folder(path: Path) -> bool:
@@ -286,7 +369,3 @@ def _size(path: Path) -> int:
         return 0 if path.is_dir() else path.lstat().st_size
     except OSError:
         return 0
-
-
-def _bind(seen: Callable[[Entry, int], None] | None, entry: Entry) -> Callable[[int], None] | None:
-    return None if seen is None else lambda done: seen(entry, done)

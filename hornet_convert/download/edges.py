@@ -2,39 +2,48 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from hornet_convert.download.errors import CancelledError
 
-MIB = 1 << 20
+MIB: Final = 1 << 20
+TICK: Final = 0.1  # seconds between two looks at whether the caller wants to stop
 
 
 @dataclass(frozen=True)
 class Limits:
     """How long to wait, how often to try, how much to take.
 
-    Times in seconds, sizes in bytes. `read` is the longest silence (a whole header may take twice
-    that), `min_rate` the lowest average (bytes/s) over `rate_window`. `tries` is the number of
-    requests in a row that may end without `substantial` bytes of progress, `connect_tries` how
-    many of a host that has never answered. Retry-After is honoured up to `retry_after_max`.
+    Times in seconds, sizes in bytes, rates in bytes per second. `timeout` is the longest wait for
+    an answer, and for `min_rate * timeout` bytes of a body. So many `retries` in a row, for
+    `retry_max_time`, may end without `substantial` bytes of progress; a host that has never
+    answered is asked `connect_tries` times. The waits in between double, from `backoff` to
+    `backoff_max`, plus `jitter`; `Retry-After` is honoured up to `retry_after_max`. So many
+    `connections` ask for ranges of a file at once, each of `least_range` bytes or more. `rate` is
+    the highest of all downloads together; None for no limit.
     """
 
-    connect: float = 10.0
-    read: float = 15.0
+    timeout: float = 30.0
     min_rate: float = 1024.0
-    rate_window: float = 30.0
-    tries: int = 5
+    retries: int = 8
+    retry_max_time: float = 600.0
     connect_tries: int = 3
+    backoff: float = 1.0
+    backoff_max: float = 30.0
+    jitter: float = 1.0
+    retry_after_max: float = 120.0
     substantial: int = 8 * MIB
-    backoff: float = 0.5
-    backoff_max: float = 15.0
-    retry_after_max: float = 30.0
     redirects: int = 10
     max_bytes: int = 4 << 30
+    connections: int = 4
+    least_range: int = 8 * MIB
+    rate: float | None = None
 
 
 Phase = Literal["waiting", "connecting", "downloading", "hashing", "retrying", "done"]
@@ -60,13 +69,36 @@ def ignore(event: Event) -> None:
     """Report to nobody."""
 
 
+class Hosts:
+    """What downloads that run side by side know of the hosts they ask."""
+
+    def __init__(self) -> None:
+        self.answered: set[str] = set()
+        self.unreachable: set[str] = set()
+        self._receiving: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def receiving(self, host: str) -> Iterator[None]:
+        """While a file arrives from a host."""
+        with self._lock:
+            self._receiving[host] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._receiving[host] -= 1
+
+    def busy(self, host: str) -> int:
+        """How many files arrive from a host now."""
+        return self._receiving[host]
+
+
 @dataclass(frozen=True)
 class Edges:
     """Everything a download touches besides the network and the disk.
 
-    `unreachable` are hosts that could not be connected to: shared between downloads, so that a dead
-    host costs its whole patience once and not for every file. Without `sleep`, waiting ends as soon
-    as `cancel` is set.
+    Without `sleep`, waiting ends as soon as `cancel` is set.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -74,7 +106,9 @@ class Edges:
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], object] | None = None
     cancel: threading.Event = field(default_factory=threading.Event)
-    unreachable: set[str] = field(default_factory=set)
+    hosts: Hosts = field(default_factory=Hosts)
+    _free: list[float] = field(default_factory=lambda: [0.0])
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def check(self) -> None:
         """Raise CancelledError if the caller wants to stop."""
@@ -89,3 +123,13 @@ class Edges:
         if seconds > 0:
             (self.sleep or self.cancel.wait)(seconds)
         self.check()
+
+    def hold_back(self, count: int) -> None:
+        """Wait as long as the limit of the rate asks for after `count` bytes."""
+        if self.limits.rate is None:
+            return
+        with self._lock:
+            now = self.monotonic()
+            self._free[0] = max(now, self._free[0]) + count / self.limits.rate
+            wait = self._free[0] - now
+        self.pause(wait)

@@ -4,48 +4,21 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from hornet_convert.errors import (
-    EXIT_INTERRUPTED,
-    CheckFailedError,
-    HornetConvertError,
-    SourceUnreachableError,
-)
+from hornet_convert.errors import EXIT_INTERRUPTED, HornetConvertError, SourceUnreachableError
+
+OPTION = "--cache or HORNET_CONVERT_CACHE"
+"""What names another folder for the cache, as the hints of disk errors say it."""
 
 
-class ChecksumMismatchError(CheckFailedError):
-    """A whole file arrived, or lies in the cache, and is not the one that was expected.
+class UnusableError(Exception):
+    """A source does not give the file, for the reason this holds; the next one is tried.
 
-    `url` is where it came from, `size` its length in bytes, `expected_digest` a full SHA-256 or the
-    first eight digits of one, `origin` what says so, `found_digest` the file's full SHA-256; None
-    if its length alone showed that it is another file.
+    `url` is what was asked for, where that is more than the source's own address.
     """
 
-    code: ClassVar[str] = "checksum"
-
-    def __init__(
-        self,
-        what: str,
-        *,
-        url: str,
-        size: int,
-        expected_digest: str,
-        origin: str,
-        found_digest: str | None,
-        hint: str,
-    ) -> None:
-        super().__init__(
-            what,
-            where=url,
-            expected=f"SHA-256 {expected_digest}{'…' if len(expected_digest) < 64 else ''}, "
-            f"from {origin}",
-            found=f"{size} bytes" + (f", SHA-256 {found_digest}" if found_digest else ""),
-            hint=hint,
-        )
+    def __init__(self, reason: str, url: str | None = None) -> None:
+        super().__init__(reason)
         self.url = url
-        self.size = size
-        self.expected_digest = expected_digest
-        self.origin = origin
-        self.found_digest = found_digest
 
 
 class NoSourceError(SourceUnreachableError):

@@ -1,4 +1,4 @@
-"""One writer at a time per cached file, and knowing whether the lock means anything.
+"""One writer at a time, and knowing whether the lock means anything.
 
 The kernel releases the lock when its holder dies, so a lock file left behind blocks nobody.
 """
@@ -7,54 +7,90 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import os
+import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
-from hornet_convert.download.edges import Edges
+from hornet_convert.download.edges import TICK, Edges
+from hornet_convert.text import printable
 
-POLL = 0.1
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
+PATIENCE: Final = 1.0  # seconds before the user is told what is waited for
+NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 @contextlib.contextmanager
-def exclusive(path: Path, edges: Edges, waiting: Callable[[], None]) -> Iterator[bool]:
+def exclusive(
+    path: Path,
+    edges: Edges,
+    waiting: Callable[[str], None] = lambda holder: None,
+    longest: float | None = None,
+) -> Iterator[bool]:
     """Hold the lock at `path`; yields whether it keeps others out.
 
-    It does not where the file system has no locks, or pretends. A second, independent attempt while
-    the first is held tells. `waiting` is called once if another process holds the lock. Raises
-    OSError if the lock file cannot be made, CancelledError if the caller wants to stop.
+    It does not where the file system has no locks, or pretends: a second attempt tells.
+    `waiting` is called, with the name of the holder, once it has taken a moment.
+
+    Raises OSError if the lock file cannot be made, or is held for `longest` seconds (TimeoutError);
+    CancelledError if the caller wants to stop.
     """
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(path)
-    told = False
-    while True:
-        edges.check()
-        try:
-            lock.acquire(timeout=POLL, poll_interval=POLL / 2)
-            break
-        except Timeout:
-            if not told:
-                waiting()
+    begun, told = time.monotonic(), False
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags | os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:  # another user's; it can be locked all the same
+        descriptor = os.open(path, flags | os.O_RDONLY)
+    try:
+        while (held := _try(descriptor)) is False:
+            waited = time.monotonic() - begun
+            if longest is not None and waited > longest:
+                raise TimeoutError(errno.ETIMEDOUT, f"{holder(path)} holds the lock", str(path))
+            if waited > PATIENCE and not told:
+                waiting(holder(path))
                 told = True
-        except (NotImplementedError, OSError) as error:
-            if isinstance(error, OSError) and error.errno not in NO_LOCKS:
-                raise
-            yield False
-            return
-    try:
-        yield _keeps_out(path)
+            edges.check()
+            edges.cancel.wait(TICK)
+        if held:
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
+        yield held is True and not is_free(path)
     finally:
-        lock.release()
+        os.close(descriptor)
 
 
-def _keeps_out(path: Path) -> bool:
-    from filelock import FileLock, Timeout
-
-    probe = FileLock(path)
+def is_free(path: Path) -> bool:
+    """Whether nobody holds the lock at a path, as far as the file system has locks."""
     try:
-        probe.acquire(timeout=0)
-    except (Timeout, RuntimeError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
         return True
-    probe.release()
-    return False
+    try:
+        return _try(descriptor) is not False
+    finally:
+        os.close(descriptor)
+
+
+def holder(path: Path) -> str:
+    """Who holds a lock, as it says itself."""
+    try:
+        process, _, host = path.read_text("utf-8", "replace")[:200].strip().partition(" ")
+    except OSError:
+        process, host = "", ""
+    return printable(f"process {process} on {host}" if host else "another process", 100)
+
+
+def _try(descriptor: int) -> bool | None:
+    """Take the lock: whether that went well, None where there are no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return None
+    return True

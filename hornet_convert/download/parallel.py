@@ -7,12 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from hornet_convert.download.result import Fetched
-from hornet_convert.errors import HornetConvertError
+from hornet_convert.download.at_hand import Fetched
+from hornet_convert.errors import HornetConvertError, as_ours
 from hornet_convert.family.zoo import Published
 
-GRACE_SECONDS = 1.0
+GRACE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -33,21 +34,12 @@ def fetch_many(
 ) -> Generator[Outcome, None, None]:
     """Yield the outcome of every model as it comes, while the next ones are being fetched.
 
-    Parameters
-    ----------
-    models
-        What to fetch, the first first.
-    fetch_one
-        Called on worker threads; must stop soon once `cancel` is set (see `Edges.cancel`).
-    jobs
-        How many at once.
-    cancel
-        Set when the iteration ends early, by an exception (Ctrl-C) or by closing the generator.
-
-    A HornetConvertError of one model does not stop the others; any other exception is raised here.
+    `fetch_one` is called on `jobs` worker threads, and must stop soon once `cancel` is set: when
+    the iteration ends, also by an exception (Ctrl-C) or by closing the generator. Whatever goes
+    wrong with one model does not stop the others: it is that model's outcome.
     """
     waiting: queue.SimpleQueue[Published] = queue.SimpleQueue()
-    done: queue.SimpleQueue[Outcome | BaseException] = queue.SimpleQueue()
+    done: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
     for model in models:
         waiting.put(model)
 
@@ -59,10 +51,8 @@ def fetch_many(
                 return
             try:
                 done.put(Outcome(model, fetched=fetch_one(model)))
-            except HornetConvertError as error:
-                done.put(Outcome(model, error=error))
-            except BaseException as error:  # raised again where somebody waits for it
-                done.put(error)
+            except BaseException as error:
+                done.put(Outcome(model, error=as_ours(error)))
 
     # Daemons, because one that waits for a silent server must not keep the process from ending.
     threads = [
@@ -73,10 +63,7 @@ def fetch_many(
         thread.start()
     try:
         for _ in models:
-            outcome = done.get()
-            if isinstance(outcome, BaseException):
-                raise outcome
-            yield outcome
+            yield done.get()
     finally:
         cancel.set()
         until = time.monotonic() + GRACE_SECONDS

@@ -3,73 +3,85 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
-from urllib.parse import quote, urlsplit, urlunsplit
+from typing import Final, Literal
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from hornet_convert.errors import UsageError, printable
+from hornet_convert.errors import UsageError
 from hornet_convert.family.zoo import Published
+from hornet_convert.text import printable
 
 SourceName = Literal["mirror", "openmmlab", "official", "official-previous"]
-Pin = Literal["auto", "mirror", "openmmlab", "official"]
+SourceChoice = Literal["auto", "mirror", "openmmlab", "official"]
+Headers = tuple[tuple[str, str], ...]
 
-INDEX_NAME = "index.json"
+INDEX_NAME: Final = "index.json"
+
+_STORE: Final = re.compile(r"(?!https?:)([a-z][a-z0-9+.-]+)://\S", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Source:
     """One place to ask.
 
-    `address` is the file's URL; for a mirror the base URL or the absolute path of a directory.
+    `address` is the file's URL; for a mirror the URL of the folder, or the absolute path of a
+    directory. It may hold secrets: only `location` is ever shown or recorded. `headers` are sent
+    with every request to its own host, and never recorded.
     """
 
     name: SourceName
     address: str
+    headers: Headers = field(default=(), repr=False, compare=False)
 
     @property
     def is_directory(self) -> bool:
         """Whether this is a local directory, read in place."""
-        return self.name == "mirror" and not is_url(self.address)
+        return self.name == "mirror" and "://" not in self.address
+
+    @property
+    def store(self) -> str | None:
+        """The scheme of a store that is not asked over HTTP by ourselves: `hf`, `s3`, …."""
+        match = _STORE.match(self.address)
+        return match[1].lower() if match else None
 
     @property
     def location(self) -> str:
-        """The address without user name and password: fit to be shown and recorded."""
-        return without_credentials(self.address)
+        """The address without anything secret: what a source is known by."""
+        return without_secrets(self.address)
 
     def url_of(self, file: str) -> str:
         """URL or path of one file of a mirror."""
         if self.is_directory:
             return str(Path(self.address) / file)
         parts = urlsplit(self.address)
-        return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{quote(file)}"))
+        path = file if self.store else quote(file)
+        return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{path}"))
 
 
-def sources_for(model: Published, *, mirror: str | None = None, pin: Pin = "auto") -> list[Source]:
+def sources_for(
+    model: Published,
+    *,
+    mirrors: Sequence[str] = (),
+    choice: SourceChoice = "auto",
+    headers: Headers = (),
+) -> list[Source]:
     """Sources of one model, the first to try first.
 
-    Parameters
-    ----------
-    model
-        The row of the table.
-    mirror
-        http(s) URL of a folder, or a local directory; tried before all others.
-    pin
-        One source alone; `official` stands for the authors' current and previous link.
+    `mirrors` are URLs of folders (http, https, hf, or any that fsspec knows) or local directories,
+    tried before all others, in this order; `headers` are for them. `choice` is one source alone;
+    `official` stands for the authors' current and previous link.
 
-    Raises
-    ------
-    UsageError
-        The mirror is neither a URL nor a path, or is pinned and not given.
+    Raises UsageError if a mirror is neither a URL nor a path, or mirrors alone are asked for and
+    none is given.
     """
     current, *previous = model.official_urls
-    official = [
-        Source("official", current),
-        *(Source("official-previous", url) for url in previous),
-    ]
+    official = [Source("official", current), *(Source("official-previous", u) for u in previous)]
     openmmlab = [Source("openmmlab", model.openmmlab_url)]
-    own = [] if mirror is None else [_mirror(mirror)]
-    if pin == "mirror" and not own:
+    own = [_mirror(text, headers) for text in mirrors]
+    if choice == "mirror" and not own:
         raise UsageError(
             "the source is to be the mirror, and no mirror is given",
             hint="Name it with --mirror URL_OR_DIR or HORNET_CONVERT_MIRROR.",
@@ -79,45 +91,56 @@ def sources_for(model: Published, *, mirror: str | None = None, pin: Pin = "auto
         "mirror": own,
         "openmmlab": openmmlab,
         "official": official,
-    }[pin]
+    }[choice]
 
 
-def is_url(text: str) -> bool:
-    """Whether this is an http or https URL; anything else is a path."""
-    return text.lower().startswith(("http://", "https://"))
+def without_secrets(address: str) -> str:
+    """The address without what may be secret: `user:password@`, query and fragment.
 
-
-def without_credentials(url: str) -> str:
-    """The URL without the `user:password@` it may carry."""
-    scheme, slashes, rest = url.partition("://")
+    A path that is not text is written with escapes.
+    """
+    if "://" not in address:
+        return address.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    scheme, _, rest = re.split(r"[?#]", address, maxsplit=1)[0].partition("://")
     host, slash, path = rest.partition("/")
-    if not is_url(url) or "@" not in host:
-        return url
-    return f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}"
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
-def _mirror(text: str) -> Source:
-    if is_url(text):
-        try:
-            parts = urlsplit(text)
-            usable = parts.hostname is not None and (parts.port is None or parts.port > 0)
-        except ValueError:
-            usable = False
-        if not usable:
-            raise UsageError(
-                "the mirror is not a usable URL",
-                found=printable(without_credentials(text)) if "@" not in text else None,
-                hint="Give the folder that holds the files, as http(s)://host/folder.",
-            )
-        path = parts.path.removesuffix(INDEX_NAME).rstrip("/")
-        return Source("mirror", urlunsplit(parts._replace(path=path, fragment="")))
-    if "://" in text or not text.strip() or "\0" in text:
+def _mirror(text: str, headers: Headers) -> Source:
+    if text.lower().startswith("file://"):
+        return Source("mirror", unquote(urlsplit(text).path))
+    if _STORE.match(text):
+        return Source("mirror", text.rstrip("/"))
+    if "://" not in text and text.strip() and "\0" not in text:
+        return Source("mirror", str(home_expanded(text, "--mirror")))
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme.lower() in ("http", "https") and bool(parts.hostname)
+        usable = usable and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable:
         raise UsageError(
-            "a mirror is an http(s) URL or a directory",
-            found=printable(text),
-            hint="For files on this machine, give the path of their directory.",
+            "the mirror is not a usable URL, and not a directory",
+            found=printable(without_secrets(text)),
+            hint="Give the folder that holds the files, as http(s)://host/folder or as a path.",
         )
-    return Source("mirror", str(home_expanded(text, "--mirror")))
+    path = parts.path.removesuffix(INDEX_NAME).rstrip("/")
+    return Source("mirror", urlunsplit(parts._replace(path=path, fragment="")), headers)
+
+
+def require_directories(sources: Sequence[Source]) -> None:
+    """Raise UsageError for a mirror that is a directory and is not there: a slip of the pen.
+
+    Without it the next source would be asked, and be taken for the mirror.
+    """
+    for source in sources:
+        if source.is_directory and not os.path.isdir(source.address):  # noqa: PTH112 - says no, never raises
+            raise UsageError(
+                "there is no such directory",
+                where=f"--mirror {source.location}",
+                hint="Check the path. A mirror on the network is written http(s)://host/folder.",
+            )
 
 
 def home_expanded(text: str | os.PathLike[str], option: str) -> Path:

@@ -1,23 +1,39 @@
-"""The bytes of one URL into a part file: resumed, retried, never taken for more than they are."""
+"""The bytes of one URL into a part file: resumed, retried, never taken for more than they are.
+
+A download goes in rounds. Each begins with one request, the leader's. Once that is answered well,
+helpers ask for the other ranges that are missing, if the server sends ranges. A round is over when
+nobody receives any more; what is missing then is for the next, after a pause.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hornet_convert.download.answers import Body, body_of, complete_length
-from hornet_convert.download.body import DECODERS, Reader
-from hornet_convert.download.edges import Edges, Phase
-from hornet_convert.download.http import FaultError, Policy, opened
-from hornet_convert.download.partfile import Origin, PartFile
-from hornet_convert.download.sources import without_credentials
-from hornet_convert.errors import printable
+from hornet_convert.download.edges import TICK, Edges, Phase
+from hornet_convert.download.following import Follower
+from hornet_convert.download.http import (
+    CROWDED,
+    Answer,
+    FaultError,
+    Policy,
+    answer,
+    host_of,
+    new_session,
+)
+from hornet_convert.download.partfile import Origin, PartFile, Span
+from hornet_convert.download.sources import Headers, without_secrets
 
 if TYPE_CHECKING:
     import requests
 
 Report = Callable[[Phase, int, int | None, str | None], None]
+
+NO_RANGES: Final = (400, 403, 404, 405, 410, 411, 412, 416, 501, 505)
+"""What servers answer to a request for a part, though they would send the whole."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +43,7 @@ class Asked:
     url: str
     size: int | None
     known: bool
-
-    @property
-    def recorded(self) -> str:
-        """The URL as it may stand on the disk."""
-        return without_credentials(self.url)
+    headers: Headers = ()
 
 
 @dataclass(frozen=True)
@@ -39,134 +51,218 @@ class Arrived:
     """SHA-256 of the file; `whole` unless its end could have been a broken connection."""
 
     sha256: str
-    whole: bool
+    whole: bool = True
 
 
 class WrongSizeError(FaultError):
-    """The server offers, or sends, another length than the file is known to have."""
+    """The server offers another length than the file is known to have."""
 
     def __init__(self, size: int) -> None:
         super().__init__(f"{size} bytes", again=False)
         self.size = size
 
 
-def transfer(
-    session: requests.Session, asked: Asked, part: PartFile, edges: Edges, report: Report
-) -> Arrived:
-    """Bring `part` to the whole file.
+class Transfer:
+    """Brings a part file to the whole file."""
 
-    Raises FaultError when the tries are used up or another would not help; what arrived stays in
-    the part file.
-    """
-    task = _Transfer(session, asked, part, edges, report)
-    high = part.continue_from(asked.recorded, asked.size, task.hashed)
-    policy, tries = Policy(edges, asked.url), 0
-    while not task.is_complete():
-        tries += 1
-        try:
-            task.attempt()
-            break
-        except FaultError as fault:
-            if part.size - high >= edges.limits.substantial:
-                policy.reset()
-                high = part.size
-            wait = policy.next_wait(fault)
-            if wait is None:
-                fault.reason += f" (tried {tries} times)" if tries > 1 else ""
-                raise
-            detail = f"{fault.reason}; next try in {wait:.1f} s"
-            report("retrying", part.size, task.total(), detail)
-            edges.pause(wait)
-    return Arrived(part.finish(), task.whole)
-
-
-class _Transfer:
-    def __init__(
-        self,
-        session: requests.Session,
-        asked: Asked,
-        part: PartFile,
-        edges: Edges,
-        report: Report,
-    ) -> None:
-        self.session = session
+    def __init__(self, asked: Asked, part: PartFile, edges: Edges, report: Report) -> None:
         self.asked = asked
         self.part = part
         self.edges = edges
         self.report = report
-        self.ranges = True  # until the server shows that it cannot
-        self.whole = True
+        self._host = host_of(asked.url)
+        self._whole = True
+        self._width = edges.limits.connections
+        self._ranges = True  # until the server shows that it sends none
+        self._offered = True  # whether it says that it does
+        self._failures = 0  # of requests for a part, that may have other reasons
+        self._lock = threading.Lock()
+        self._taken: list[Span] = []
+        self._faults: list[FaultError] = []
+        self._errors: list[BaseException] = []
 
-    def hashed(self, done: int) -> None:
-        """Called while the kept bytes are being hashed."""
+    def run(self) -> Arrived:
+        """Fetch what is missing.
+
+        Raises FaultError when the tries are used up or another would not help; what arrived stays
+        in the part file. Raises DiskError and CancelledError.
+        """
+        url, size = without_secrets(self.asked.url), self.asked.size
+        if not self.part.belongs_to(url, size):
+            # Where size and digest are known the first request can be for a part already: a whole
+            # answer that is left early has sent more than is read.
+            known = size is not None and self.asked.known and self._width > 1
+            self.part.restart(Origin(url, None, size) if known else None)
+            self._split()
+        self._follower = Follower(self.part)
+        try:
+            self._rounds()
+            sha256 = self._follower.hexdigest(self._hashed)
+        finally:
+            self._follower.stop()
+        self.part.finish()
+        return Arrived(sha256, self._whole)
+
+    def _split(self) -> None:
+        """Plan what to ask for at once, before anything of it is asked for."""
+        if self._ranges and self._offered:
+            self.part.split(self._width, self.edges.limits.least_range)
+
+    def _hashed(self, done: int) -> None:
         self.edges.check()
-        self.report("hashing", done, self.total(), None)
+        self.report("hashing", done, self.part.size, None)
 
-    def total(self) -> int | None:
+    def _total(self) -> int | None:
         """Length of the whole file, if anyone has said."""
         return self.asked.size or (self.part.origin.total if self.part.origin else None)
 
-    def is_complete(self) -> bool:
-        """Whether the part file already is as long as the file."""
-        return self.part.size > 0 and self.part.size == self.total()
-
-    def attempt(self) -> None:
-        """One request; returns when the file is complete, raises FaultError otherwise."""
-        headers = self._range_headers()
-        self.report("connecting", self.part.size, self.total(), None)
-        with opened(self.session, self.asked.url, headers, self.edges) as response:
-            if response.status_code == 416:
-                self._nothing_more(complete_length(response.headers), bool(headers))
+    def _rounds(self) -> None:
+        policy, high, tries = Policy(self.edges, self.asked.url), self.part.size, 0
+        while not self._is_complete():
+            tries += 1
+            fault = self._round()
+            if fault is None:
                 return
-            body = body_of(response.status_code, response.headers)
-            if isinstance(body, str):
-                self.ranges = False
-                raise FaultError(f"got {body}", again=True)
-            with Reader(response, body, self.edges, self.asked.url) as reader:
-                if response.status_code == 206:
-                    self._check_continues(body, bool(headers))
-                else:
-                    reader.refuse_disguise()
+            if self.part.size - high >= self.edges.limits.substantial:
+                policy.reset()
+                high = self.part.size
+            if fault.status in CROWDED and (others := self.edges.hosts.busy(self._host)):
+                self._say("waiting", f"{fault.reason}: waiting for the other download from there")
+                while self.edges.hosts.busy(self._host) >= others:
+                    self.edges.check()
+                    self.edges.cancel.wait(TICK)
+                continue
+            wait = policy.next_wait(fault)
+            if wait is None:
+                fault.reason += f" (tried {tries} times)" if tries > 1 else ""
+                raise fault
+            self._say("retrying", f"{fault.reason}; next try in {wait:.1f} s")
+            self.edges.pause(wait)
+
+    def _say(self, phase: Phase, detail: str | None = None) -> None:
+        self.report(phase, self.part.size, self._total(), detail)
+
+    def _is_complete(self) -> bool:
+        return self.part.size > 0 and self.part.is_complete
+
+    def _round(self) -> FaultError | None:
+        """Ask until nobody receives any more; what was in the way, None if nothing is missing."""
+        self._taken, self._faults, self._errors = [], [], []
+        if self.part.size:
+            self._split()
+        helpers: list[threading.Thread] = []
+
+        def help_out() -> None:
+            gaps = sum(span.left != 0 for span in self.part.spans)
+            for n in range(min(self._width, gaps) - 1):
+                helpers.append(threading.Thread(target=self._work, name=f"range-{n}", daemon=True))
+                helpers[-1].start()
+
+        self._work(help_out)
+        for helper in helpers:
+            helper.join()
+        if self._errors:
+            raise self._errors[0]
+        if self._is_complete():
+            return None
+        return self._faults[0] if self._faults else FaultError("it ended early", again=True)
+
+    def _work(self, answered: Callable[[], None] | None = None) -> None:
+        """Ask for one missing range after another; the leader calls `answered` once it is."""
+        try:
+            with new_session() as session:
+                while not self._errors and (span := self._take()) is not None:
+                    before = self.part.size
+                    try:
+                        self._ask(session, span, answered)
+                        answered = answered and (lambda: None)
+                    except FaultError as fault:
+                        # While others receive, what just got on goes on at once.
+                        got_on = self.part.size - before >= self.edges.limits.substantial
+                        if not (got_on and self._taken):
+                            self._faults.append(fault)
+                            return
+        except BaseException as error:  # raised again by the leader
+            self._errors.append(error)
+
+    def _take(self) -> Span | None:
+        """A range that is missing and that nobody asks for."""
+        with self._lock:
+            for span in sorted(self.part.spans, key=lambda span: span.start):
+                if span.left != 0 and span not in self._taken:
+                    self._taken.append(span)
+                    return span
+        return None
+
+    def _ask(
+        self, session: requests.Session, span: Span, answered: Callable[[], None] | None
+    ) -> None:
+        """One request; returns when the range is complete, raises FaultError otherwise."""
+        leads = answered is not None
+        headers = self._range_headers(span)
+        self._say("connecting")
+        try:
+            with answer(session, self.asked.url, headers, self.edges, self.asked.headers) as found:
+                if found.status == 416 and headers and complete_length(found.headers) == span.at:
+                    span.end = span.at  # it was complete, and its length unknown
+                    return
+                body = body_of(found.status, found.headers)
+                if found.status == 416 or isinstance(body, str):
+                    said = "416, nothing there" if found.status == 416 else f"got {body}"
+                    raise FaultError(said, again=False, status=416)
+                if found.status == 206:
+                    self._check_continues(body, span, bool(headers))
+                elif leads:
+                    found.refuse_disguise()
                     self._check_length(body)
-                    self._start_over(body)
-                self._receive(body, reader)
+                    span = self._start_over(body, span, bool(headers))
+                else:
+                    raise FaultError("got the whole file, not a part", again=True, status=416)
+                if answered is not None:
+                    answered()
+                self._receive(found, body, span)
+        except FaultError as fault:
+            with self._lock:
+                self._taken.remove(span)
+            if headers and fault.status is not None:
+                self._refused_a_part(fault, leads)
+            raise
 
-    def _range_headers(self) -> dict[str, str]:
-        part = self.part
-        if not part.size or part.origin is None or not self.ranges:
+    def _refused_a_part(self, fault: FaultError, leads: bool) -> None:
+        """Draw the conclusion: without ranges, or with fewer at once."""
+        if not leads:
+            self._width = max(1, self._width - 1)
+        elif fault.status in NO_RANGES or self._failures:
+            self._ranges = fault.status in CROWDED
+        self._failures += fault.status not in CROWDED
+        fault.again = fault.status != 401
+
+    def _range_headers(self, span: Span) -> dict[str, str]:
+        origin = self.part.origin
+        nothing_yet = len(self.part.spans) == 1 and not self.part.size
+        if nothing_yet or origin is None or not self._ranges:
             return {}
-        if part.origin.validator is not None:
-            return {"Range": f"bytes={part.size}-", "If-Range": part.origin.validator}
-        # Without a validator the file may have changed in between; only a digest would tell.
-        return {"Range": f"bytes={part.size}-"} if self.asked.known else {}
+        end = "" if span.end in (None, origin.total) else str((span.end or 0) - 1)
+        wanted = {"Range": f"bytes={span.at}-{end}"}
+        if self.asked.known:
+            return wanted  # the digest tells whether the parts are of one file
+        # Without a validator the file may have changed in between, and nothing would tell.
+        return {**wanted, "If-Range": origin.validator} if origin.validator else {}
 
-    def _nothing_more(self, length: int | None, asked_for_range: bool) -> None:
-        """A 416: either everything is here already, or the part file is of another file."""
-        if asked_for_range and length == self.part.size:
-            return
-        self.part.restart(None)
-        raise FaultError(
-            "416, the unfinished download does not fit the file", again=asked_for_range
-        )
-
-    def _check_continues(self, body: Body, asked_for_range: bool) -> None:
+    def _check_continues(self, body: Body, span: Span, asked: bool) -> None:
         origin = self.part.origin
         fits = (
-            asked_for_range
+            asked
             and origin is not None
-            and body.start == self.part.size
-            and body.encoded is None
-            and (body.total is None or self.total() in (None, body.total))
-            and (body.validator is None or origin.validator in (None, body.validator))
+            and body.start == span.at
+            and (body.total is None or self._total() in (None, body.total))
+            and (self.asked.known or body.validator in (None, origin.validator))
         )
         if not fits:
-            self.ranges = False
+            self._ranges = False
             raise FaultError("got another part than the one asked for", again=True)
 
     def _check_length(self, body: Body) -> None:
-        if body.encoded is not None and not (self.asked.known and body.encoded in DECODERS):
-            encoding = printable(body.encoded, 40)
-            raise FaultError(f"the answer is encoded as {encoding}, unasked", again=False)
         if body.total is None:
             return
         if self.asked.size and body.total != self.asked.size:
@@ -175,39 +271,46 @@ class _Transfer:
         if body.total > most:
             raise FaultError(f"{body.total} bytes are offered, more than {most}", again=False)
 
-    def _start_over(self, body: Body) -> None:
-        # Offsets in a decoded body mean nothing to the server: without an origin the part file is
-        # never continued.
-        origin = Origin(self.asked.recorded, body.validator, self.asked.size or body.total)
-        self.part.restart(None if body.encoded else origin)
+    def _start_over(self, body: Body, span: Span, asked_part: bool) -> Span:
+        """Make the part file one of what the server begins to send; its only range."""
+        part, before = self.part, self.part.origin
+        same = before is not None and before.validator == body.validator
+        # Whoever sends the whole of the same file though a part was asked for sends no parts.
+        self._ranges = self._ranges and not (asked_part and same)
+        self._offered = body.ranges and (self.asked.known or body.validator is not None)
+        self._follower.stop()
+        url = without_secrets(self.asked.url)
+        part.restart(Origin(url, body.validator, self.asked.size or body.total))
+        self._follower = Follower(part)
+        self._split()
+        with self._lock:
+            self._taken[:] = [part.spans[0]]
+        return part.spans[0]
 
-    def _receive(self, body: Body, reader: Reader) -> None:
-        part, total = self.part, self.total()
+    def _receive(self, found: Answer, body: Body, span: Span) -> None:
+        part, total, received = self.part, self._total(), 0
+        most = total or self.edges.limits.max_bytes
         if total is not None:
             part.check_space(total)
-        most = total or self.edges.limits.max_bytes
-        try:
-            while data := reader.read():
-                part.append(data)
-                if part.size > most:
-                    self._too_much(most)
-                self.report("downloading", part.size, total, None)
-        except FaultError as fault:
-            fault.reason += f", after {part.size} of {total or 'unknown'} bytes" * fault.again
-            raise
-        if body.length is not None and reader.received != body.length:
+        with self.edges.hosts.receiving(self._host):
+            try:
+                while span.left != 0 and not self._errors and (data := found.read()):
+                    received += len(data)
+                    part.append(span, data)
+                    if part.size > most:
+                        part.restart(None)
+                        raise FaultError(f"more than {most} bytes arrived", again=False)
+                    self._follower.check()
+                    self._say("downloading")
+                    self.edges.hold_back(len(data))
+            except FaultError as fault:
+                fault.reason += f", after {part.size} of {total or 'unknown'} bytes" * fault.again
+                raise
+        if span.left or (span.left is None and body.length not in (None, received)):
+            self.edges.check()
             raise FaultError(f"cut after {part.size} of {total or 'unknown'} bytes", again=True)
-        if reader.truncated:
-            raise FaultError("the encoded answer ended early", again=True)
-        if total is not None and part.size != total:
-            raise FaultError(f"ended after {part.size} of {total} bytes", again=True)
-        self.whole = total is not None or body.self_delimiting
-        if not self.whole and not self.asked.known:
-            raise FaultError("the server does not say how long the file is", again=False)
-
-    def _too_much(self, most: int) -> None:
-        size = self.part.size
-        self.part.restart(None)
-        if self.asked.size:
-            raise WrongSizeError(size)
-        raise FaultError(f"more than {most} bytes arrived", again=False)
+        if span.left is None:
+            self._whole = body.self_delimiting
+            if not self._whole and not self.asked.known:
+                raise FaultError("the server does not say how long the file is", again=False)
+            span.end = span.at

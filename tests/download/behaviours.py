@@ -134,6 +134,18 @@ def dribbled_body(exchange: Exchange) -> None:
     exchange.dribble(BODY, pause=0.005)
 
 
+def no_ranges(line: str, upto: int | None = None) -> Answer:
+    """A server that refuses requests for a part, and sends the whole."""
+
+    def answer(exchange: Exchange) -> None:
+        if exchange.asked.offset is None:
+            exchange.ranged(BODY, TAG, upto=upto)
+        else:
+            status(line)(exchange)
+
+    return answer
+
+
 def disposition(exchange: Exchange) -> None:
     """The file, with a name for it that no one should follow."""
     exchange.ranged(

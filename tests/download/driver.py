@@ -1,8 +1,9 @@
 """One fetch in a process of its own: `python -m tests.download.driver CACHE OPTIONS SOURCE...`.
 
 OPTIONS is a JSON object: `fsize` a limit on the size of files, `locks` whether locks work, `uid` a
-user to become, `force` and `offline` as for `fetch`; offline any socket ends the process. Each
-SOURCE is `name=address`. Prints the result as JSON, exits as the command line would.
+user to become, `connections` how many, `force` and `offline` as for `fetch`; offline any socket
+ends the process. Each SOURCE is `name=address`. Prints the result as JSON, exits as the command
+line would.
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-import filelock
-
 import hornet_convert.download.remote
 from hornet_convert.download.sources import Source, SourceName
 from hornet_convert.errors import EXIT_INTERRUPTED, HornetConvertError
@@ -25,7 +24,7 @@ from tests.download.setting import LIMITS, Watcher, get
 PATIENCE = replace(LIMITS, max_bytes=1 << 40)
 
 # A user that the process becomes later may not be able to read the libraries.
-EARLY = (filelock, hornet_convert.download.remote)
+EARLY = (hornet_convert.download.remote,)
 
 
 def main(cache: str, options: str, *addresses: str) -> int:
@@ -47,7 +46,7 @@ def main(cache: str, options: str, *addresses: str) -> int:
         got = get(
             Path(cache),
             sources,
-            Watcher(PATIENCE),
+            Watcher(replace(PATIENCE, connections=how.get("connections", 1))),
             force=how.get("force", False),
             offline=how.get("offline", False),
         )

@@ -27,8 +27,14 @@ class Asked:
     @property
     def offset(self) -> int | None:
         """Where the range asked for begins; None without a range."""
-        match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("range", ""))
+        match = re.fullmatch(r"bytes=(\d+)-\d*", self.headers.get("range", ""))
         return int(match[1]) if match else None
+
+    @property
+    def end(self) -> int | None:
+        """Where it ends, exclusive; None for the end of the file."""
+        match = re.fullmatch(r"bytes=\d+-(\d+)", self.headers.get("range", ""))
+        return int(match[1]) + 1 if match else None
 
 
 class Exchange:
@@ -73,11 +79,12 @@ class Exchange:
                 "Content-Length: 0",
             )
         elif start is not None and condition in (None, *(ln.partition(": ")[2] for ln in lines)):
-            span = f"Content-Range: bytes {start}-{len(data) - 1}/{len(data)}"
-            self.head("206 Partial", span, f"Content-Length: {len(data) - start}", *lines)
-            self.body(data[start:upto])
+            end = min(self.asked.end or len(data), len(data))
+            span = f"Content-Range: bytes {start}-{end - 1}/{len(data)}"
+            self.head("206 Partial", span, f"Content-Length: {end - start}", *lines)
+            self.body(data[start : min(end, end if upto is None else upto)])
         else:
-            self.head("200 OK", f"Content-Length: {len(data)}", *lines)
+            self.head("200 OK", f"Content-Length: {len(data)}", "Accept-Ranges: bytes", *lines)
             self.body(data[:upto])
 
     def reset(self) -> None:

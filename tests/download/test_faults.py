@@ -10,16 +10,7 @@ from hornet_convert.errors import HornetConvertError
 from tests.download import faults_answers, faults_bodies, faults_resuming
 from tests.download.fault import Fault
 from tests.download.fault_server import FaultServer
-from tests.download.setting import (
-    BODY,
-    SHA256,
-    Watcher,
-    finished,
-    get,
-    pages,
-    source,
-    unfinished,
-)
+from tests.download.setting import BODY, SHA256, Watcher, finished, get, pages, source, unfinished
 
 FAMILIES = {**faults_resuming.FAULTS, **faults_bodies.FAULTS, **faults_answers.FAULTS}
 ROWS = [(family, fault) for family, faults in FAMILIES.items() for fault in faults]
@@ -30,7 +21,7 @@ ROWS = [(family, fault) for family, faults in FAMILIES.items() for fault in faul
 )
 def test_fault(fault: Fault, tmp_path: Path) -> None:
     """The right file or the right error, nothing partial under a final name, no more than 100 %."""
-    watcher = Watcher()
+    watcher = Watcher(fault.limits)
     with FaultServer(list(fault.answers), pages(fault.knows)) as server:
         if fault.code == 0:
             fetched = get(tmp_path, [source(server, fault.knows)], watcher)
@@ -56,9 +47,3 @@ def test_fault(fault: Fault, tmp_path: Path) -> None:
             assert len(BODY) + fault.extra >= server.sent
     assert [] == [event for event in watcher.events if event.total and event.done > event.total]
     assert {"identity"} == {asked.headers["accept-encoding"] for asked in server.requests}
-
-
-def test_there_are_faults_enough() -> None:
-    """Every row is another fault."""
-    names = [fault.name for _, fault in ROWS]
-    assert len(names) == len(set(names)) >= 60

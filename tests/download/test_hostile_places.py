@@ -5,23 +5,22 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from hornet_convert.download.cache import Cache
 from hornet_convert.download.errors import NoSourceError
-from hornet_convert.download.sources import Source
-from hornet_convert.download.trust import TrustRecord
-from hornet_convert.errors import DiskError, MalformedError
+from hornet_convert.errors import DiskError
 from tests.download.behaviours import whole
 from tests.download.fault_server import Exchange, FaultServer
 from tests.download.setting import BODY, MODEL, SHA256, get, good, pages, source
 
 
-@pytest.mark.parametrize("kind", ["link", "dangling", "fifo", "folder"])
+@pytest.mark.parametrize("kind", ["link", "dangling", "fifo", "file"])
 def test_a_part_file_that_is_none(kind: str, tmp_path: Path) -> None:
-    """Refused with what to do; nothing is written through it or made elsewhere."""
+    """What stands in its place goes; nothing is written through it or made elsewhere."""
     victim = tmp_path / "victim"
     with FaultServer([good], pages("digits")) as server:
         mirror = source(server, "digits")
@@ -29,19 +28,37 @@ def test_a_part_file_that_is_none(kind: str, tmp_path: Path) -> None:
         part.parent.mkdir(parents=True)
         if kind == "fifo":
             os.mkfifo(part)
-        elif kind == "folder":
-            part.mkdir()
+        elif kind == "file":  # as an earlier version had it
+            part.write_bytes(b"old")
         else:
             part.symlink_to(victim)
         if kind == "link":
-            victim.write_bytes(b"precious")
+            victim.mkdir()
+            (victim / "data").write_bytes(b"precious")
+        assert BODY == get(tmp_path / "cache", [mirror]).path.read_bytes()
+    assert (victim.exists() and (victim / "data").read_bytes() == b"precious") == (kind == "link")
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
+def test_the_data_of_a_part_file_that_are_none(kind: str, tmp_path: Path) -> None:
+    """Refused with what to do."""
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    with FaultServer([good], pages("digits")) as server:
+        mirror = source(server, "digits")
+        data = Cache(tmp_path / "cache").slot(MODEL.name, mirror).part / "data"
+        data.parent.mkdir(parents=True)
+        make: dict[str, Callable[[Path], object]] = {
+            "fifo": os.mkfifo,
+            "folder": Path.mkdir,
+            "link": lambda at: at.symlink_to(victim),
+        }
+        make[kind](data)
         with pytest.raises(DiskError) as caught:
             get(tmp_path / "cache", [mirror])
-    assert str(part) == caught.value.where
+    assert str(data) == caught.value.where
     assert "Remove it" in str(caught.value.hint)
-    assert (b"precious" if kind == "link" else None) == (
-        victim.read_bytes() if victim.exists() else None
-    )
+    assert b"precious" == victim.read_bytes()
 
 
 def test_one_bad_entry_hides_no_other(tmp_path: Path) -> None:
@@ -64,13 +81,13 @@ def test_one_bad_entry_hides_no_other(tmp_path: Path) -> None:
 
 
 def test_an_index_with_a_name_too_long_for_a_file(tmp_path: Path) -> None:
-    """Refused before anything is fetched under it."""
+    """It is not used: the published file is fetched, and the result says so."""
     entry = {"model": "tiny", "file": "\U0001f600" * 190, "size": len(BODY), "sha256": SHA256}
     answer = whole(json.dumps([entry]).encode())
     with FaultServer([good], {"/index.json": answer}) as server:
-        with pytest.raises(MalformedError, match="plain file name"):
-            get(tmp_path, [source(server, "index")])
-        assert [] == server.files
+        fetched = get(tmp_path, [source(server, "index")])
+    assert MODEL.file_name == fetched.path.name
+    assert "names no plain file" in fetched.notes[0]
 
 
 @pytest.mark.parametrize("text", [b"<title" * 10_000, b"<title>so</TITLE>" + b"x" * 10_000])
@@ -105,31 +122,18 @@ def test_a_slot_that_is_a_link(tmp_path: Path) -> None:
     assert [] == list((tmp_path / "elsewhere").iterdir())
 
 
-def test_a_trust_record_that_is_a_fifo(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["trust.json", "entry", "state"])
+def test_a_record_that_is_a_fifo(name: str, tmp_path: Path) -> None:
     """An error at once: it is not waited for, and not taken for an empty record."""
-    os.mkfifo(tmp_path / "trust.json")
-    with pytest.raises(DiskError, match="egular file"):
-        TrustRecord(tmp_path / "trust.json").pins()
-
-
-def test_an_entry_that_is_a_fifo(tmp_path: Path) -> None:
-    """An error at once for its own model, passed over where all are listed, and cleared."""
-    mirror = Source("official", "http://127.0.0.1:9/x")
-    slot = Cache(tmp_path).slot(MODEL.name, mirror)
-    slot.folder.mkdir(parents=True)
-    os.mkfifo(slot.folder / ".entry.json")
-    with pytest.raises(DiskError, match="egular file"):
-        get(tmp_path, [mirror], offline=True)
+    with FaultServer([good], pages("digits")) as server:
+        mirror = source(server, "digits")
+        slot = Cache(tmp_path).slot(MODEL.name, mirror)
+        places = {"entry": slot.folder / ".entry.json", "state": slot.part / "state.json"}
+        place = places.get(name, tmp_path / name)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(place)
+        with pytest.raises(DiskError, match="named pipe"):
+            get(tmp_path, [mirror])
     assert [] == Cache(tmp_path).entries()
     Cache(tmp_path).clear()
     assert not slot.folder.exists()
-
-
-def test_a_part_sidecar_that_is_a_fifo(tmp_path: Path) -> None:
-    """An error at once."""
-    with FaultServer([good], pages("digits")) as server:
-        slot = Cache(tmp_path).slot(MODEL.name, source(server, "digits"))
-        slot.folder.mkdir(parents=True)
-        os.mkfifo(slot.part_sidecar)
-        with pytest.raises(DiskError, match="egular file"):
-            get(tmp_path, [source(server, "digits")])

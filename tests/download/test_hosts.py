@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import ssl
+import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hornet_convert.download.cache import Cache
+from hornet_convert.download.edges import Limits
 from hornet_convert.download.errors import NoSourceError
-from hornet_convert.download.fetch import fetch
+from hornet_convert.download.obtain import obtain
 from hornet_convert.download.sources import Source, sources_for
 from hornet_convert.family import zoo
 from tests.download.behaviours import redirect, silent, status
 from tests.download.fault_server import FaultServer
 from tests.download.setting import (
     BODY,
+    HURRIED,
     LIMITS,
     MODEL,
     SHA256,
+    Knows,
     Watcher,
     absent,
     finished,
@@ -36,7 +43,8 @@ NOWHERE = Source("official", "https://nowhere.invalid/f/share/?dl=1")
 @pytest.fixture(autouse=True)
 def no_proxy_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment of whoever runs the tests does not count."""
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "requests_ca_bundle"):
+    proxies = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+    for name in (*proxies, "requests_ca_bundle", "curl_ca_bundle", "ssl_cert_file", "netrc"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
 
@@ -48,14 +56,14 @@ def tls(name: str) -> ssl.SSLContext:
     return context
 
 
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
 def test_a_trusted_certificate_from_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """REQUESTS_CA_BUNDLE says whom to trust."""
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(TLS / "loopback.pem"))
+    """Says whom to trust, as requests and as OpenSSL name it."""
+    monkeypatch.setenv(name, str(TLS / "loopback.pem"))
     with FaultServer([good], pages("index"), tls("loopback")) as server:
-        fetched = get(tmp_path, [source(server, "index")])
-    assert BODY == fetched.path.read_bytes()
+        assert BODY == get(tmp_path, [source(server, "index")]).path.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -77,6 +85,49 @@ def test_an_unsafe_connection_is_none(
     assert [] == watcher.waits
 
 
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_a_bundle_that_is_not_there(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said at once: no certificate will ever be found in it."""
+    monkeypatch.setenv(name, str(tmp_path / "nosuch.pem"))
+    watcher = Watcher()
+    with (
+        FaultServer([good], pages("index"), tls("loopback")) as server,
+        pytest.raises(NoSourceError, match="names no file"),
+    ):
+        get(tmp_path, [source(server, "index")], watcher)
+    assert [] == watcher.waits
+
+
+def test_a_netrc_that_is_not_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is passed over; it stops no request."""
+    (tmp_path / "netrc").write_bytes(b"machine 127.0.0.1 login \xff password x")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with FaultServer([good], pages("index")) as server:
+        assert BODY == get(tmp_path / "c", [source(server, "index")]).path.read_bytes()
+
+
+def test_a_connection_that_ends_within_the_handshake(tmp_path: Path) -> None:
+    """May go well the next time: tried again."""
+    watcher = Watcher()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def hang_up() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    connection.recv(10_000)
+                    connection.close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        url = f"https://127.0.0.1:{listening.getsockname()[1]}/x"
+        with pytest.raises(NoSourceError, match=r"tried 4 times"):
+            get(tmp_path, [Source("official", url)], watcher)
+        listening.shutdown(socket.SHUT_RDWR)
+    assert 2 == len(watcher.waits)  # the first pause is none
+
+
 def test_plain_http_where_tls_is_meant(tmp_path: Path) -> None:
     """A server that speaks no TLS is not talked to without it."""
     with FaultServer([good], pages("index")) as server:
@@ -87,7 +138,7 @@ def test_plain_http_where_tls_is_meant(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("knows", ["index", "nothing"])
 def test_a_redirect_never_leaves_tls(
-    knows: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    knows: Knows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From https to http: refused, and the other server is not asked."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(TLS / "loopback.pem"))
@@ -96,7 +147,7 @@ def test_a_redirect_never_leaves_tls(
         FaultServer([redirect(f"{plain.url}/x")], pages("index"), tls("loopback")) as safe,
     ):
         with pytest.raises(NoSourceError, match="from https to unprotected http"):
-            get(tmp_path, [source(safe, "index" if knows == "index" else "nothing")])
+            get(tmp_path, [source(safe, knows)])
         assert [] == plain.requests
 
 
@@ -116,7 +167,7 @@ def test_a_name_that_does_not_resolve(tmp_path: Path) -> None:
     edges = watcher.edges
     for again in (1, 0):
         with pytest.raises(NoSourceError, match=r"nowhere\.invalid could not be resolved"):
-            fetch(MODEL, [NOWHERE], Cache(tmp_path), edges=edges)
+            obtain(MODEL, [NOWHERE], Cache(tmp_path), edges=edges)
         assert again == [event.phase for event in watcher.events].count("retrying")
         watcher.events.clear()
 
@@ -143,6 +194,45 @@ def test_a_proxy_that_wants_a_password(
     assert [] == watcher.waits
 
 
+def test_a_proxy_that_cannot_connect_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dead one, or one that says 503: tried again, and the proxy is named, not its password."""
+    with FaultServer([status("503 Busy")]) as proxy:
+        for port, tries in ((proxy.port, 3), (1, 3)):
+            monkeypatch.setenv("https_proxy", f"http://user:hunter2@127.0.0.1:{port}")
+            watcher = Watcher()
+            with pytest.raises(NoSourceError) as raised:
+                get(tmp_path, [Source("official", "https://nowhere.invalid/x")], watcher)
+            assert f"the proxy http://127.0.0.1:{port} did not connect" in raised.value.message
+            assert f"tried {tries} times" in raised.value.message
+            assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("limits", "waits"),
+    [
+        ({"retries": 5}, [0, 2, 4, 8, 16]),
+        ({"retries": 8, "backoff_max": 5.0}, [0, 2, 4, 5, 5, 5, 5, 5]),
+        ({"retries": 8, "retry_max_time": 20.0}, [0, 2, 4, 8]),
+        ({"retries": 0}, []),
+    ],
+)
+def test_how_long_it_is_tried(limits: dict[str, Any], waits: list[float], tmp_path: Path) -> None:
+    """Waits that double, up to a longest one, so many times and for so long in all."""
+    watcher = Watcher(replace(LIMITS, jitter=0.0, **limits))
+    clock = replace(watcher.edges, monotonic=lambda: sum(watcher.waits))
+    with FaultServer([status("503 Busy")]) as server, pytest.raises(NoSourceError):
+        obtain(MODEL, [source(server, "nothing")], Cache(tmp_path), edges=clock)
+    assert [wait for wait in waits if wait] == watcher.waits
+
+
+def test_the_usual_patience_outlives_a_router(tmp_path: Path) -> None:
+    """Which takes a minute to come back."""
+    watcher = Watcher(replace(Limits(), jitter=0.0))
+    with FaultServer([status("503 Busy")]) as server, pytest.raises(NoSourceError):
+        get(tmp_path, [source(server, "nothing")], watcher)
+    assert sum(watcher.waits) > 60
+
+
 def test_a_proxy_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment's proxy is asked for a host that only it can reach."""
     url = "http://nowhere.invalid/file"
@@ -157,9 +247,9 @@ def test_a_proxy_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     [
         ("7", 7, 7),
         ("0", 0, 1),
-        ("86400", 30, 30),
-        ("9" * 60, 30, 30),
-        ("Fri, 31 Dec 2999 23:59:59 GMT", 30, 30),
+        ("86400", 120, 120),
+        ("9" * 60, 120, 120),
+        ("Fri, 31 Dec 2999 23:59:59 GMT", 120, 120),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 1),
         ("-5", 0, 1),
         ("soon", 0, 1),
@@ -189,17 +279,17 @@ def test_sources_are_tried_in_order(tmp_path: Path) -> None:
             Source("openmmlab", f"{right.url}/c"),
             Source("openmmlab", f"{unused.url}/d"),
         ]
-        fetched = get(tmp_path, sources)
+        fetched = get(tmp_path, sources, Watcher(HURRIED))
         assert [] == unused.requests
         assert 1 == len(gone.requests)
     assert sources[2] == fetched.source
     assert sources[:3] == [attempt.source for attempt in fetched.attempts]
-    assert [s.address for s in sources[:3]] == [attempt.url for attempt in fetched.attempts]
+    assert [s.location for s in sources[:3]] == [attempt.url for attempt in fetched.attempts]
     first, second, third = (attempt.reason for attempt in fetched.attempts)
     assert first is not None
     assert "404 Not Found" in first
     assert second is not None
-    assert "fell silent" in second
+    assert "tried 3 times" in second
     assert third is None
     assert fetched.expected is not None
     assert SHA256[:8] == fetched.expected.digest
@@ -222,7 +312,7 @@ def test_credentials_are_used_and_never_shown(tmp_path: Path) -> None:
     """User and password of a mirror go to it, and neither into messages nor onto the disk."""
     with FaultServer([status("401 Unauthorized"), good], pages("index")) as server:
         address = server.url.replace("//", "//user:hunter2@")
-        (first, *_) = sources_for(zoo.find("tiny"), mirror=address, pin="mirror")
+        (first, *_) = sources_for(zoo.find("tiny"), mirrors=[address], choice="mirror")
         with pytest.raises(NoSourceError) as raised:
             get(tmp_path, [first])
         fetched = get(tmp_path, [first])

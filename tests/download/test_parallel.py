@@ -11,28 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from hornet_convert.download.at_hand import Fetched
 from hornet_convert.download.cache import Cache
 from hornet_convert.download.edges import Edges
 from hornet_convert.download.errors import CancelledError, NoSourceError
-from hornet_convert.download.fetch import fetch
+from hornet_convert.download.obtain import obtain
 from hornet_convert.download.parallel import fetch_many
-from hornet_convert.download.result import Fetched
 from hornet_convert.errors import SourceUnreachableError
 from hornet_convert.family import zoo
 from hornet_convert.family.zoo import Published
 from tests.download.behaviours import HALF, cut, silent, status
 from tests.download.fault_server import FaultServer
-from tests.download.setting import (
-    BODY,
-    LIMITS,
-    MODEL,
-    absent,
-    get,
-    good,
-    pages,
-    source,
-    unfinished,
-)
+from tests.download.setting import BODY, LIMITS, MODEL, absent, get, good, pages, source, unfinished
 
 ROOT = Path(__file__).parents[2]
 THREE = zoo.MODELS[:3]
@@ -84,30 +74,19 @@ def test_the_next_one_comes_while_the_last_is_used(tmp_path: Path) -> None:
     assert [THREE[1], THREE[2]] == [outcome.model for outcome in outcomes]
 
 
-def test_one_failure_does_not_stop_the_others(tmp_path: Path) -> None:
-    """It is an outcome like the others."""
+@pytest.mark.parametrize("failure", [SourceUnreachableError("gone"), MemoryError(), OSError(5)])
+def test_one_failure_does_not_stop_the_others(failure: Exception, tmp_path: Path) -> None:
+    """Whatever it is, it is an outcome like the others."""
     result = got(tmp_path)
 
     def one(model: Published) -> Fetched:
         if model is THREE[0]:
-            raise SourceUnreachableError("gone")
+            raise failure
         return replace(result, model=model)
 
     outcomes = {o.model: o for o in fetch_many(THREE, one, cancel=threading.Event())}
-    assert "gone" == str(outcomes[THREE[0]].error)
+    assert outcomes[THREE[0]].error is not None
     assert all(outcomes[model].fetched for model in THREE[1:])
-
-
-def test_a_mistake_of_ours_is_not_an_outcome(tmp_path: Path) -> None:
-    """Any other exception comes out where the results are taken, and stops the rest."""
-    cancel = threading.Event()
-
-    def one(model: Published) -> Fetched:
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        list(fetch_many(THREE, one, cancel=cancel))
-    assert cancel.is_set()
 
 
 def test_nothing_to_fetch() -> None:
@@ -118,7 +97,7 @@ def test_nothing_to_fetch() -> None:
 def test_stopping_early(tmp_path: Path) -> None:
     """Closing the iteration cancels what is under way, and keeps what it has."""
     cancel = threading.Event()
-    edges = Edges(limits=replace(LIMITS, read=0.2, tries=99, backoff=0.2), cancel=cancel)
+    edges = Edges(limits=replace(LIMITS, retries=99, backoff=0.2), cancel=cancel)
     with (
         FaultServer([good], pages("digits")) as quick,
         FaultServer([cut(HALF)], pages("digits")) as never,
@@ -127,7 +106,9 @@ def test_stopping_early(tmp_path: Path) -> None:
         def one(model: Published) -> Fetched:
             server = quick if model is THREE[0] else never
             own = replace(MODEL, name=model.name)
-            return fetch(own, [source(server, "digits")], Cache(tmp_path / model.name), edges=edges)
+            return obtain(
+                own, [source(server, "digits")], Cache(tmp_path / model.name), edges=edges
+            )
 
         outcomes = fetch_many(THREE[:2], one, cancel=cancel)
         assert THREE[0] is next(outcomes).model
@@ -148,7 +129,7 @@ def test_cancelling_ends_a_wait(tmp_path: Path) -> None:
         threading.Timer(0.2, cancel.set).start()
         since = time.monotonic()
         with pytest.raises(CancelledError) as raised:
-            fetch(MODEL, [source(server, "digits")], Cache(tmp_path), edges=edges)
+            obtain(MODEL, [source(server, "digits")], Cache(tmp_path), edges=edges)
     assert time.monotonic() - since < 10
     assert 130 == raised.value.exit_code
 
@@ -157,14 +138,13 @@ def test_a_dead_host_costs_its_patience_once(tmp_path: Path) -> None:
     """Of many files from one host, only the first is asked for several times."""
     retries: list[str] = []
     edges = Edges(
-        limits=LIMITS,
-        progress=lambda e: retries.append(e.model) if e.phase == "retrying" else None,
+        limits=LIMITS, progress=lambda e: retries.append(e.model) if e.phase == "retrying" else None
     )
     with FaultServer([absent]) as server:
         asked = source(server, "nothing")
     for model in THREE:
         with pytest.raises(NoSourceError, match="refused the connection"):
-            fetch(model, [asked], Cache(tmp_path), edges=edges)
+            obtain(model, [asked], Cache(tmp_path), edges=edges)
     assert {THREE[0].name} == set(retries)
 
 
@@ -174,12 +154,12 @@ def test_ctrl_c_while_servers_are_silent(tmp_path: Path) -> None:
         "import sys, threading; from pathlib import Path; from hornet_convert.family import zoo\n"
         "from hornet_convert.download.cache import Cache\n"
         "from hornet_convert.download.edges import Edges, Limits\n"
-        "from hornet_convert.download.fetch import fetch\n"
+        "from hornet_convert.download.obtain import obtain\n"
         "from hornet_convert.download.parallel import fetch_many\n"
         "from hornet_convert.download.sources import Source\n"
-        "cancel = threading.Event(); edges = Edges(limits=Limits(read=60), cancel=cancel)\n"
+        "cancel = threading.Event(); edges = Edges(limits=Limits(timeout=60), cancel=cancel)\n"
         "source = Source('official', sys.argv[1]); cache = Cache(Path(sys.argv[2]))\n"
-        "one = lambda model: fetch(model, [source], cache, edges=edges)\n"
+        "one = lambda model: obtain(model, [source], cache, edges=edges)\n"
         "try: list(fetch_many(zoo.MODELS, one, cancel=cancel))\n"
         "except KeyboardInterrupt: sys.exit(130)\n"
     )
@@ -197,4 +177,4 @@ def test_ctrl_c_while_servers_are_silent(tmp_path: Path) -> None:
             process.kill()
     assert (130, b"") == (process.returncode, errors)
     assert time.monotonic() - since < 5
-    assert {BODY[:HALF]} == {path.read_bytes() for path in tmp_path.rglob(".part")}
+    assert {BODY[:HALF]} == {path.read_bytes() for path in tmp_path.rglob(".part/data")}

@@ -8,8 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hornet_convert.download.answers import Body, body_of, complete_length, validator_of
-from hornet_convert.download.sniff import disguise, title
+from hornet_convert.download.answers import (
+    Body,
+    body_of,
+    complete_length,
+    disguise,
+    title,
+    validator_of,
+)
 
 NAMES = ("content-length", "content-range", "content-encoding", "transfer-encoding", "etag")
 
@@ -56,7 +62,7 @@ def test_only_a_strong_validator_continues(headers: dict[str, str], validator: s
 def test_a_range_is_read() -> None:
     """Start, length and total of a 206; the total of a 416."""
     headers = {"content-range": "bytes 5-9/20", "content-length": "5", "etag": '"a"'}
-    assert Body(5, 5, 20, '"a"', True, None) == body_of(206, headers)
+    assert Body(5, 5, 20, '"a"', True, True) == body_of(206, headers)
     assert 20 == complete_length({"content-range": "bytes */20"})
     assert None is complete_length({"content-range": "bytes */*"})
     assert None is complete_length({})

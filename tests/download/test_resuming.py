@@ -7,12 +7,14 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hornet_convert.download.cache import Cache
-from hornet_convert.download.errors import ChecksumMismatchError, NoSourceError
-from hornet_convert.download.sources import Source
+from hornet_convert.download.errors import NoSourceError
+from hornet_convert.download.sources import Source, SourceName
+from hornet_convert.download.wanted import ChecksumMismatchError
 from tests.download.behaviours import FLIPPED, HALF, TAG, cut, own_tag, status, whole
 from tests.download.fault_server import FaultServer
 from tests.download.setting import (
@@ -46,60 +48,56 @@ def left_behind(folder: Path, server: FaultServer, knows: Knows, part: bytes) ->
         get(folder, [asked])
     server.answers = before
     server.restart()
-    (path,) = folder.rglob(".part")
+    (path,) = folder.rglob(".part/data")
     path.write_bytes(part)
     return asked
 
 
-@pytest.mark.parametrize("knows", KNOWS)
-@pytest.mark.parametrize("at", [1024, HALF, N - 1])
-def test_the_next_run_goes_on(at: int, knows: Knows, tmp_path: Path) -> None:
-    """Only what is missing is asked for, and sent."""
+CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "as it was": lambda state: None,
+    "length unknown": lambda state: (
+        state["origin"].update(total=None) or state["spans"][0].update(end=None)
+    ),
+    "another boot": lambda state: (
+        state.update(boot="an earlier one") or state["spans"][0].update(synced=5000)
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("part", "knows", "change", "offsets"),
+    [
+        *((BODY[:at], knows, "as it was", [at]) for at in (1024, HALF, N - 1) for knows in KNOWS),
+        *((BODY, knows, "as it was", []) for knows in KNOWS),
+        (FLIPPED, "index", "as it was", [None]),
+        (FLIPPED, "digits", "as it was", [None]),
+        (FLIPPED[:150_000], "digits", "as it was", [150_000, None]),
+        (BODY, "nothing", "length unknown", [N]),
+        (BODY + b"more", "nothing", "length unknown", [N + 4, None]),
+        (BODY[:5000] + bytes(HALF), "nothing", "another boot", [5000]),
+    ],
+    ids=lambda value: f"{len(value)} bytes" if isinstance(value, bytes) else str(value),
+)
+def test_the_next_run_goes_on(
+    part: bytes, knows: Knows, change: str, offsets: list[int | None], tmp_path: Path
+) -> None:
+    """Only what is missing is asked for, and sent; wrong bytes cost a fresh download.
+
+    A complete part file is published, also where a 416 tells its length. After a crash of the
+    machine only what was synced counts.
+    """
     with FaultServer([good], pages(knows)) as server:
-        asked = left_behind(tmp_path, server, knows, BODY[:at])
+        asked = left_behind(tmp_path, server, knows, part)
+        (sidecar,) = tmp_path.rglob(".part/state.json")
+        state = json.loads(sidecar.read_text())
+        CHANGES[change](state)
+        sidecar.write_text(json.dumps(state))
         fetched = get(tmp_path, [asked])
-        assert [at] == [request.offset for request in server.files]
-        assert N - at == server.sent
-    assert BODY == fetched.path.read_bytes()
-    assert SHA256 == fetched.sha256
-
-
-@pytest.mark.parametrize("knows", KNOWS)
-def test_a_complete_part_file_is_published(knows: Knows, tmp_path: Path) -> None:
-    """Killed between the last byte and the renaming: nothing is asked for again."""
-    with FaultServer([good], pages(knows)) as server:
-        asked = left_behind(tmp_path, server, knows, BODY)
-        assert BODY == get(tmp_path, [asked]).path.read_bytes()
-        assert [] == server.files
-
-
-@pytest.mark.parametrize("knows", ["index", "digits"])
-def test_a_complete_wrong_part_file_is_dropped(knows: Knows, tmp_path: Path) -> None:
-    """Hashed, found wrong, fetched again from the start."""
-    with FaultServer([good], pages(knows)) as server:
-        asked = left_behind(tmp_path, server, knows, FLIPPED)
-        assert BODY == get(tmp_path, [asked]).path.read_bytes()
-        assert [None] == [request.offset for request in server.files]
-
-
-def test_a_wrong_prefix_is_found(tmp_path: Path) -> None:
-    """The kept bytes are hashed too: a flipped one costs a fresh download, not a wrong file."""
-    with FaultServer([good], pages("digits")) as server:
-        asked = left_behind(tmp_path, server, "digits", FLIPPED[:150_000])
-        assert BODY == get(tmp_path, [asked]).path.read_bytes()
-        assert [150_000, None] == [request.offset for request in server.files]
-
-
-@pytest.mark.parametrize("known", [True, False])
-def test_416_for_a_part_file_of_unknown_length(known: bool, tmp_path: Path) -> None:
-    """A complete part file is hashed and published; one that is too long is fetched again."""
-    part = BODY if known else BODY + b"more"
-    with FaultServer([good], pages("nothing")) as server:
-        asked = left_behind(tmp_path, server, "nothing", part)
-        (sidecar,) = tmp_path.rglob(".part.json")
-        sidecar.write_text(json.dumps({**json.loads(sidecar.read_text()), "total": None}))
-        assert BODY == get(tmp_path, [asked]).path.read_bytes()
-        assert [len(part), None][: 1 + (not known)] == [r.offset for r in server.files]
+        assert [request.offset for request in server.files] == offsets
+        if None not in offsets and change != "length unknown":
+            assert server.sent == sum(N - (at or 0) for at in offsets)
+    assert fetched.path.read_bytes() == BODY
+    assert fetched.sha256 == SHA256
 
 
 @pytest.mark.parametrize(
@@ -109,7 +107,7 @@ def test_416_for_a_part_file_of_unknown_length(known: bool, tmp_path: Path) -> N
         lambda sidecar: sidecar.write_bytes(b""),
         lambda sidecar: sidecar.write_bytes(b"\xff{"),
         lambda sidecar: sidecar.write_bytes(b"[" * 100_000),
-        lambda sidecar: sidecar.write_text('{"url": 1}'),
+        lambda sidecar: sidecar.write_text('{"origin": 1}'),
         lambda sidecar: sidecar.write_text(sidecar.read_text().replace("share", "other")),
     ],
     ids=["gone", "empty", "not text", "too deep", "wrong types", "another URL"],
@@ -120,21 +118,10 @@ def test_a_part_file_of_unknown_origin_is_not_continued(
     """Without a sidecar that fits, the download starts over."""
     with FaultServer([good], pages("nothing")) as server:
         asked = left_behind(tmp_path, server, "nothing", BODY[:HALF])
-        (sidecar,) = tmp_path.rglob(".part.json")
+        (sidecar,) = tmp_path.rglob(".part/state.json")
         damage(sidecar)
         assert BODY == get(tmp_path, [asked]).path.read_bytes()
         assert [None] == [request.offset for request in server.files]
-
-
-def test_after_a_crash_of_the_machine_only_synced_bytes_count(tmp_path: Path) -> None:
-    """Bytes that were never synced may be zeros: in another run of the machine they are dropped."""
-    with FaultServer([good], pages("nothing")) as server:
-        asked = left_behind(tmp_path, server, "nothing", BODY[:5000] + bytes(HALF))
-        (sidecar,) = tmp_path.rglob(".part.json")
-        record = json.loads(sidecar.read_text())
-        sidecar.write_text(json.dumps({**record, "boot": "an earlier one", "synced": 5000}))
-        assert BODY == get(tmp_path, [asked]).path.read_bytes()
-        assert [5000] == [request.offset for request in server.files]
 
 
 def test_a_changed_file_starts_over_in_the_next_run(tmp_path: Path) -> None:
@@ -159,11 +146,11 @@ def test_a_cached_file_is_used(tmp_path: Path) -> None:
         assert (first.expected, first.notes, first.url) == (again.expected, again.notes, again.url)
 
 
-@pytest.mark.parametrize("knows", ["digits", "nothing"])
-def test_a_cached_file_needs_no_network(knows: Knows, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["openmmlab", "official"])
+def test_a_cached_file_needs_no_network(name: SourceName, tmp_path: Path) -> None:
     """Of a source without index nothing is asked at all."""
     with FaultServer([good]) as server:
-        asked = Source("openmmlab" if knows == "digits" else "official", f"{server.url}/x")
+        asked = Source(name, f"{server.url}/x")
         get(tmp_path, [asked])
         assert get(tmp_path, [asked]).from_cache
         assert 1 == len(server.requests)
@@ -216,28 +203,22 @@ def test_a_corrupt_cached_file(
         assert 2 == len(server.files)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"size": "1"}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"size": "1"}', "elsewhere"])
 def test_a_cached_file_without_legible_record(text: str, tmp_path: Path) -> None:
-    """Nobody knows what it is: it is fetched again, or missing offline."""
-    with FaultServer([good], pages("digits")) as server:
-        path = get(tmp_path, [source(server, "digits")]).path
-        (path.parent / ".entry.json").write_text(text)
-        with pytest.raises(NoSourceError):
-            get(tmp_path, [source(server, "digits")], offline=True)
-        assert BODY == get(tmp_path, [source(server, "digits")]).path.read_bytes()
+    """Nobody knows what it is: it is fetched again, or missing offline.
 
-
-def test_a_record_that_points_elsewhere_is_not_followed(tmp_path: Path) -> None:
-    """A record is read for a name in its own folder, not for a path."""
-    outside = tmp_path / "outside"
-    outside.write_bytes(BODY)
+    A record is read for a name in its own folder, not for a path to another.
+    """
     cache = tmp_path / "cache"
+    (tmp_path / "outside").write_bytes(BODY)
     with FaultServer([good], pages("digits")) as server:
         record = get(cache, [source(server, "digits")]).path.parent / ".entry.json"
         fields = json.loads(record.read_text())
-        record.write_text(json.dumps({**fields, "file": "../../../outside"}))
+        elsewhere = json.dumps({**fields, "file": "../../../outside"})
+        record.write_text(elsewhere if text == "elsewhere" else text)
         with pytest.raises(NoSourceError):
             get(cache, [source(server, "digits")], offline=True)
+        assert BODY == get(cache, [source(server, "digits")]).path.read_bytes()
 
 
 def test_offline_and_missing(tmp_path: Path) -> None:
@@ -267,7 +248,8 @@ def test_a_mirror_that_is_down_is_served_from_the_cache(tmp_path: Path) -> None:
 def test_a_mirror_that_lists_another_file_now(tmp_path: Path) -> None:
     """The index counts, not the cache."""
     with FaultServer([whole(OTHER, TAG)], pages("digits")) as server:
-        server.pages["/index.json"] = whole(INDEX.replace(SHA256.encode(), digest(OTHER)))
+        digest = hashlib.sha256(OTHER).hexdigest().encode()
+        server.pages["/index.json"] = whole(INDEX.replace(SHA256.encode(), digest))
         asked = source(server, "index")
         assert OTHER == get(tmp_path, [asked]).path.read_bytes()
         server.pages["/index.json"] = index
@@ -275,11 +257,6 @@ def test_a_mirror_that_lists_another_file_now(tmp_path: Path) -> None:
         fetched = get(tmp_path, [asked])
     assert BODY == fetched.path.read_bytes()
     assert [fetched.path] == finished(tmp_path)
-
-
-def digest(data: bytes) -> bytes:
-    """SHA-256 in hex."""
-    return hashlib.sha256(data).hexdigest().encode()
 
 
 def test_a_source_is_not_taken_for_another(tmp_path: Path) -> None:
@@ -296,14 +273,13 @@ def test_leftovers_are_swept(tmp_path: Path) -> None:
         asked = source(server, "digits")
         folder = Cache(tmp_path).slot(MODEL.name, asked).folder
         folder.mkdir(parents=True)
-        old = [folder / ".tmp-.part.json-1234", folder / ".part-abc", folder / ".part-abc.json"]
-        young = [folder / ".tmp-.part.json-5678", folder / ".part-def"]
-        for path in old + young:
-            path.write_bytes(b"x")
-        for path in old:
-            os.utime(path, (0, 0))
+        old, young = folder / f".part-{'a' * 12}", folder / f".part-{'b' * 12}"
+        for path in (old, young):
+            path.mkdir()
+            (path / "data").write_bytes(b"x")
+        os.utime(old, (0, 0))
         get(tmp_path, [asked])
-    assert young == [path for path in old + young if path.exists()]
+    assert [young] == [path for path in (old, young) if path.exists()]
 
 
 def test_progress_counts_what_was_kept(tmp_path: Path) -> None:

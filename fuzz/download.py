@@ -1,4 +1,4 @@
-"""kill -9 at random moments of a download, and again: `python -m tests.fuzz_download [ROUNDS]`."""
+"""kill -9 at random moments of a download, and again: `python -m fuzz.download [ROUNDS]`."""
 
 from __future__ import annotations
 
