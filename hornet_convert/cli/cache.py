@@ -1,13 +1,18 @@
-"""`hornet-convert cache list|verify|clear`."""
+"""What is kept: `cache path|list|verify|clear|prune`, and `pins`, the record of good files."""
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from hornet_convert.cli import options
+from hornet_convert.cli import options, output
+from hornet_convert.family import zoo
+from hornet_convert.text import printable
+
+if TYPE_CHECKING:
+    from hornet_convert.download.cache import Cache, Usage
 
 
 @click.group()
@@ -21,52 +26,75 @@ def cache() -> None:
     """
 
 
+@cache.command("path")
+@options.cache
+def show_path(cache: Cache) -> int:
+    """Print the folder of the cache.
+
+    \b
+    Example:
+      du -sh "$(hornet-convert cache path)"
+    """
+    click.echo(cache.folder)
+    return 0
+
+
 @cache.command("list")
 @options.cache
-def list_files(cache: str | None) -> int:
+@options.as_json
+def list_files(cache: Cache, as_json: bool) -> int:
     """Show what is kept, from where, and how much it takes.
 
     \b
     Example:
       hornet-convert cache list
     """
-    from hornet_convert.download.cache import Cache
-    from hornet_convert.download.converted import converted
-    from hornet_convert.errors import printable
+    from hornet_convert.download.cache import CONVERTED
 
-    kept = Cache.at(cache)
-    files = ((e.model, e.size, e.sha256, e.url, path) for e, path in kept.entries())
-    results = (
-        (one.model, one.size, one.sha256, f"converted from {one.url}", one.path)
-        for one in converted(kept.folder)
-    )
-    for model, size, digest, url, path in itertools.chain(files, results):
-        click.echo(f"{printable(model)}  {size:,} bytes  {printable(digest)}  {printable(url)}")
-        click.echo(f"  {_shown(path)}")
-    click.echo(options.cache_line(kept, "now"))
+    files = [
+        {
+            "kind": CONVERTED if path.parent.name == CONVERTED else "download",
+            "model": entry.model,
+            "source": entry.source,
+            "url": entry.url,
+            "path": str(path),
+            "size": entry.size,
+            "sha256": entry.sha256,
+            "problem": entry.problem or None,
+        }
+        for entry, path in cache.entries()
+    ]
+    if as_json:
+        held = cache.usage()
+        unfinished = {"count": held.parts, "bytes": held.part_bytes}
+        output.print_json({"cache": str(cache.folder), "files": files, "unfinished": unfinished})
+        return 0
+    for file in files:
+        model, digest, url, path, problem = (
+            printable(str(file[name]), 4096)
+            for name in ("model", "sha256", "url", "path", "problem")
+        )
+        origin = "converted from " if file["kind"] == CONVERTED else ""
+        click.echo(f"{model}  {file['size']:,} bytes  {digest}  {origin}{url}\n  {path}")
+        if file["problem"]:
+            click.echo(f"  set aside: {problem}")
+    click.echo(options.cache_line(cache, "now"))
     return 0
 
 
 @cache.command()
 @options.cache
-def verify(cache: str | None) -> int:
+def verify(cache: Cache) -> int:
     """Read every kept file again and compare its SHA-256 with the recorded one.
 
     \b
     Example:
       hornet-convert cache verify
     """
-    from hornet_convert.download import converted
-    from hornet_convert.download.cache import Cache
-    from hornet_convert.errors import printable
-
-    kept = Cache.at(cache)
-    files = ((path, problem) for _, path, problem in kept.verify())
-    results = ((one.path, problem) for one, problem in converted.verify(kept.folder))
     wrong = 0
-    for path, problem in itertools.chain(files, results):
-        said = f": {printable(problem, 400)}" if problem else ""
-        click.echo(f"{'FAIL' if problem else 'pass'}  {_shown(path)}{said}")
+    for _, path, problem in cache.verify():
+        line = f"{path}: {problem}" if problem else str(path)
+        click.echo(f"{'FAIL' if problem else 'pass'}  {printable(line, 8192)}")
         wrong += problem is not None
     if wrong:
         click.echo("`hornet-convert fetch` downloads a wrong file again.", err=True)
@@ -76,26 +104,67 @@ def verify(cache: str | None) -> int:
 @cache.command()
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 @options.cache
-def clear(names: tuple[str, ...], cache: str | None) -> int:
+def clear(names: tuple[str, ...], cache: Cache) -> int:
     """Remove kept files, unfinished downloads and converted models: all, or of the models named.
 
     \b
     Example:
       hornet-convert cache clear tiny
     """
-    from hornet_convert.download.cache import Cache
-
-    kept = Cache.at(cache)
     models = [model.name for model in options.chosen(names, every=False)] if names else [None]
-    gone = [kept.clear(model) for model in models]
+    return _removed(cache, [cache.clear(model) for model in models])
+
+
+@cache.command()
+@options.cache
+def prune(cache: Cache) -> int:
+    """Remove what no run will use: leftovers of killed runs, files set aside, and of no record.
+
+    Good files, converted models and unfinished downloads stay.
+
+    \b
+    Example:
+      hornet-convert cache prune
+    """
+    return _removed(cache, [cache.prune()])
+
+
+def _removed(cache: Cache, gone: list[Usage]) -> int:
     count = sum(usage.files + usage.parts for usage in gone)
     click.echo(f"{count} removed, {sum(u.bytes + u.part_bytes for u in gone):,} bytes freed")
-    click.echo(options.cache_line(kept, "now"))
+    click.echo(options.cache_line(cache, "now"))
     return 0
 
 
-def _shown(path: Path) -> str:
-    """The whole path, safe to show."""
-    from hornet_convert.errors import printable
+@click.command()
+@options.cache
+@click.option(
+    "--merge", metavar="FILE", type=options.FILE, help="Add the pins that another user exported."
+)
+@click.option("--forget", metavar="NAME", help="Remove the pins of a model.")
+@click.option("--json", is_flag=True, expose_value=False, help="JSON on stdout, as without it.")
+def pins(cache: Cache, merge: Path | None, forget: str | None) -> int:
+    """Print the trust record: full SHA-256, size and fingerprint of every source that was good.
 
-    return printable(str(path), 4096)
+    After the first good fetch from a source, another file from there is an error. The output is the
+    JSON that --merge reads.
+
+    \b
+    Examples:
+      hornet-convert pins > pins.json
+      hornet-convert pins --merge pins.json
+    """
+    from hornet_convert.download.trust import TrustRecord, exported, pins_from
+    from hornet_convert.files.errors import disk_errors
+
+    record = TrustRecord(cache.trust_path)
+    if forget is not None:
+        gone = record.forget(zoo.find(forget).name)
+        click.echo(f"{len(gone)} pins forgotten", err=True)
+    if merge is not None:
+        with disk_errors(merge, "reading"):
+            text = merge.read_bytes()
+        added = record.merge(pins_from(text, str(merge)))
+        click.echo(f"{len(added)} pins added", err=True)
+    click.echo(exported(record.pins()), nl=False)
+    return 0

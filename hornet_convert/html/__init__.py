@@ -1,0 +1,1 @@
+"""A report for people as an HTML page: no scripts, nothing loaded from elsewhere."""
