@@ -43,17 +43,21 @@ validate: zoo ## all nine, full size, fetched over loopback HTTP and checked
 	$(BIN)/python -m fixtures.serve .zoo -- $(BIN)/hornet-convert validate \
 		--mirror {mirror} --cache .zoo/cache --no-keep \
 		--json .zoo/validate.json --junit .zoo/validate.xml
+	$(BIN)/python -m fixtures.results .zoo --check
 
 bench: env ## time and memory beside what others do for the same work
-	$(BIN)/python -m tests.bench .zoo/bench --json .zoo/bench.json
-	$(BIN)/python -m tests.bench_download --json .zoo/bench-download.json
-	$(BIN)/python -m tests.bench_verify .zoo/bench --json .zoo/bench-verify.json
-	$(BIN)/python -m tests.bench_model --json .zoo/bench-model.json
+	@status=0; \
+	$(BIN)/python -m benchmarks.conversion .zoo/bench --json .zoo/bench.json || status=1; \
+	$(BIN)/python -m benchmarks.download --json .zoo/bench-download.json || status=1; \
+	$(BIN)/python -m benchmarks.verify .zoo/bench --json .zoo/bench-verify.json || status=1; \
+	$(BIN)/python -m benchmarks.model --json .zoo/bench-model.json || status=1; \
+	exit $$status
 
-fuzz: env ## 20,000 mutated files, 50 killed conversions, 50 killed downloads
-	$(BIN)/python -m tests.fuzz_reader
-	$(BIN)/python -m tests.fuzz_writing
-	$(BIN)/python -m tests.fuzz_download
+fuzz: env ## 20,000 mutated files, 50 killed conversions, 50 killed downloads, 200 interrupts
+	$(BIN)/python -m fuzz.reader
+	$(BIN)/python -m fuzz.writing
+	$(BIN)/python -m fuzz.download
+	$(BIN)/python -m fuzz.interrupt
 
 clean: ## remove everything that was built
 	rm -rf $(VENV) .zoo demo build dist *.egg-info .mypy_cache .ruff_cache .hypothesis
