@@ -103,8 +103,8 @@ def _forward(
         return Proof(failed("forward", error.message))
     if resized:
         trace = replace(trace, tolerance=RESIZED_TOLERANCE)
-    how = f", {_how(plan, resized)};" if plan.tokens else ","
-    check = _judged(trace, f"{_images(trace)} in float64{how.removesuffix(',')}")
+    how = f", {_how(plan, resized)};" if plan.tokens else ""
+    check = _judged(trace, f"{_images(trace)} in float64{how}")
     if not plan.rounded or check.status != "pass":
         return Proof(check)
     drift = measure_drift(source, identity, target, plan)

@@ -23,7 +23,6 @@ from hornet_convert.family.layouts import LAYOUTS, Layout, detect, remap
 from hornet_convert.model.hornet import HorNet
 from hornet_convert.model.layers import INIT_STD, Device
 from hornet_convert.model.weights import MappedWeights
-from hornet_convert.report.check import not_checked
 from hornet_convert.text import listed, printable
 
 Own = Literal["own"]
@@ -219,7 +218,7 @@ def neutral_norm(architecture: Architecture, dtype: DType = torch.float32) -> We
 
 def _required(file: ModelFile) -> Architecture:
     """The architecture of a complete HorNet; raises CheckFailedError for anything else."""
-    findings = Findings(file, Scan(), not_checked("forward", "the file is only loaded"))
+    findings = Findings(file, Scan())
     rows = [check(findings) for check in (checks.model, checks.keys, checks.tensors)]
     problems = [row.detail for row in rows if row.status == "fail"]
     architecture, where = file.identity.architecture, printable(str(file.checkpoint.path))
