@@ -70,10 +70,10 @@ def test_validate_tells_unreachable_from_failed(
 
 
 @pytest.mark.full_size
-def test_a_mirror_cannot_vouch_for_itself_and_the_trust_record_can(
+def test_a_mirror_cannot_vouch_for_itself_nor_can_a_first_sight(
     mirror: Path, tmp_path: Path, capsys: Capture
 ) -> None:
-    """At first a good file is consistent, though the index has its digest; from then on authentic.
+    """At first a good file is consistent, though the index has its digest; then seen before.
 
     So is what it was converted to, by its fingerprint.
     """
@@ -84,11 +84,11 @@ def test_a_mirror_cannot_vouch_for_itself_and_the_trust_record_can(
         assert 0 == run(["fetch", "tiny-gf", *options, *cache])
         result = json.loads(capsys.readouterr().out)
         verdicts.append(result["verdict"])
-    assert ["consistent", "authentic"] == verdicts
-    assert 0 == run(["verify", "--ckpt", result["output"], "--require", "authentic", *cache])
+    assert ["consistent", "seen before"] == verdicts
+    assert 0 == run(["verify", "--ckpt", result["output"], "--require", "seen-before", *cache])
     verified = json.loads(capsys.readouterr().out)
     assert "fingerprint" == verified["reference"]["kind"]
-    assert verified["reference"]["origin"].startswith("the trust record (mirror, first seen")
+    assert verified["reference"]["origin"].startswith("the trust record (first seen here on 2")
 
 
 @pytest.mark.full_size

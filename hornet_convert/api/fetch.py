@@ -15,6 +15,7 @@ from hornet_convert.download.cache import Cache
 from hornet_convert.download.edges import Edges, Event, Limits, ignore
 from hornet_convert.download.obtain import obtain
 from hornet_convert.download.parallel import fetch_many
+from hornet_convert.download.pins import claims_of
 from hornet_convert.download.sources import (
     Headers,
     Source,
@@ -22,7 +23,7 @@ from hornet_convert.download.sources import (
     require_directories,
     sources_for,
 )
-from hornet_convert.download.trust import TrustRecord, claims_of
+from hornet_convert.download.trust import TrustRecord
 from hornet_convert.download.wanted import ChecksumMismatchError
 from hornet_convert.errors import (
     AmbiguousError,
@@ -241,7 +242,7 @@ def _claims(got: Fetched, record: TrustRecord, of_weights: bool) -> list[Claim]:
     if got.expected is None or any(got.expected.digest == claim.digest for claim in known):
         return known
     # The mirror that lists a digest serves the file too: it can contradict, and not vouch.
-    return [replace(got.expected, vouches=False, model=None), *known]
+    return [replace(got.expected, authority="none", model=None), *known]
 
 
 def _source(got: Fetched) -> dict[str, Any]:

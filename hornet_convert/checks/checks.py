@@ -53,6 +53,9 @@ def reference(findings: Findings) -> Check:
     verdict = judge(False, sha256, computed, findings.file.identity.name, agreeing)
     if not verdict.reaches(findings.require):
         said = f"{findings.require} is required, and the file is {_agrees(verdict)}"
+        if findings.require == "authentic":
+            said += "; only a whole digest from elsewhere can make it that: --sha256, --against, "
+            said += "or `hornet-convert pins merge`"
         return failed("reference", said)
     if verdict.claim is None:
         return not_checked("reference", NOTHING_KNOWN)

@@ -34,9 +34,9 @@ class Findings:
 
     @cached_property
     def named(self) -> Claim | None:
-        """What the file's name claims by the convention `…-<hex>.pth`; it vouches for nothing."""
+        """What the file's name claims by the convention `…-<hex>.pth`; it has no authority."""
         digits = file_names.digits_in(self.file.checkpoint.path.name, self.seen.sha256)
-        return None if digits is None else Claim(digits, "the file's name", vouches=False)
+        return None if digits is None else Claim(digits, "the file's name", authority="none")
 
     @cached_property
     def claims(self) -> tuple[Claim, ...]:

@@ -24,7 +24,7 @@ from hornet_convert.report.claims import FULL, Claim
 from hornet_convert.report.progress import Progress, reading
 from hornet_convert.report.report import ALARM, Report, dangers_in_words
 from hornet_convert.report.statistics import BlockStatistics
-from hornet_convert.report.verdict import Level, Requirement
+from hornet_convert.report.verdict import LEVELS, Level, Requirement
 from hornet_convert.text import listed, printable
 
 NO_FORWARD: Final = "--no-forward was given"
@@ -44,6 +44,7 @@ def verify(
     require: Sequence[Requirement] = (),
     key: str | None = None,
     ema: bool = False,
+    prefix: str | None = None,
     forward: Forward | None = None,
     statistics: bool = False,
     progress: Progress | None = None,
@@ -57,8 +58,8 @@ def verify(
     claims, require
         What file and weights are known by, beside the digits in the file's name; fail unless the
         verdict is at least this, refuse the file unless it is safe.
-    key, ema
-        Which of several sets of weights to take, see `select_state_dict`.
+    key, ema, prefix
+        Which weights to take, see `select_state_dict`.
     forward, statistics
         Makes the forward check; whether to collect statistics of the weights as well.
 
@@ -66,7 +67,7 @@ def verify(
     code; another HornetConvertError if it cannot be read as a checkpoint at all.
     """
     with open_checkpoint(path) as checkpoint:
-        file = examine(checkpoint, model=model, key=key, ema=ema)
+        file = examine(checkpoint, model=model, key=key, ema=ema, prefix=prefix)
         level = required(file, require)
         stop = threading.Event()
         # The pass over the bytes fills what time the computations leave the processors.
@@ -143,8 +144,7 @@ def required(file: ModelFile, require: Sequence[Requirement]) -> Level | None:
             found=dangers_in_words(file.dangers),
             hint="Do not load it with anything else. `hornet-convert inspect` shows what it names.",
         )
-    levels: tuple[Level, ...] = ("authentic", "identified")
-    return next((level for level in levels if level in require), None)
+    return next((level for level in reversed(LEVELS) if level in require), None)
 
 
 def statistics_of(file: ModelFile, progress: Progress | None) -> tuple[BlockStatistics, ...]:
@@ -205,6 +205,8 @@ def _notes(findings: Findings) -> list[str]:
         notes.append(f"the weights lie under {' → '.join(state.wrapper)!r}")
     if state.prefix:
         notes.append(f"the prefix {state.prefix!r} was taken off the keys")
+    if norms := findings.file.identity.stage_norms:
+        notes.append(f"the norms after each stage were not looked at: {listed(norms)}")
     if state.ema_wrapper is not None:
         where = " → ".join(state.ema_wrapper)
         taken = "were taken" if state.is_ema else "were not taken; --ema takes them"

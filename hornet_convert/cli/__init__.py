@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from hornet_convert.cli import cache, checkpoints, images, output, published
+from hornet_convert.cli import cache, checkpoints, images, output, pins, published
 from hornet_convert.errors import EXIT_OK, EXIT_USAGE, UsageError, as_ours, wants_document
 from hornet_convert.report.report import Report
 
@@ -38,7 +38,7 @@ for _command in (
     *(published.list_command, published.fetch_command, published.validate_command),
     *(checkpoints.convert_command, checkpoints.verify_command),
     *(checkpoints.compare_command, checkpoints.inspect_command),
-    *(images.predict_command, images.eval_command, cache.cache, cache.pins),
+    *(images.predict_command, images.eval_command, cache.cache, pins.pins),
 ):
     cli.add_command(_command)
 

@@ -1,14 +1,12 @@
-"""What is kept: `cache path|list|verify|clear|prune`, and `pins`, the record of good files."""
+"""The downloaded files: `cache path|list|verify|clear|prune`."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from hornet_convert.cli import options, output
-from hornet_convert.family import zoo
 from hornet_convert.text import printable
 
 if TYPE_CHECKING:
@@ -133,38 +131,4 @@ def _removed(cache: Cache, gone: list[Usage]) -> int:
     count = sum(usage.files + usage.parts for usage in gone)
     click.echo(f"{count} removed, {sum(u.bytes + u.part_bytes for u in gone):,} bytes freed")
     click.echo(options.cache_line(cache, "now"))
-    return 0
-
-
-@click.command()
-@options.cache
-@click.option(
-    "--merge", metavar="FILE", type=options.FILE, help="Add the pins that another user exported."
-)
-@click.option("--forget", metavar="NAME", help="Remove the pins of a model.")
-@click.option("--json", is_flag=True, expose_value=False, help="JSON on stdout, as without it.")
-def pins(cache: Cache, merge: Path | None, forget: str | None) -> int:
-    """Print the trust record: full SHA-256, size and fingerprint of every source that was good.
-
-    After the first good fetch from a source, another file from there is an error. The output is the
-    JSON that --merge reads.
-
-    \b
-    Examples:
-      hornet-convert pins > pins.json
-      hornet-convert pins --merge pins.json
-    """
-    from hornet_convert.download.trust import TrustRecord, exported, pins_from
-    from hornet_convert.files.errors import disk_errors
-
-    record = TrustRecord(cache.trust_path)
-    if forget is not None:
-        gone = record.forget(zoo.find(forget).name)
-        click.echo(f"{len(gone)} pins forgotten", err=True)
-    if merge is not None:
-        with disk_errors(merge, "reading"):
-            text = merge.read_bytes()
-        added = record.merge(pins_from(text, str(merge)))
-        click.echo(f"{len(added)} pins added", err=True)
-    click.echo(exported(record.pins()), nl=False)
     return 0

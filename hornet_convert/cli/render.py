@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 STYLES = {"pass": "green", "fail": "bold red", "error": "bold red", "not checked": "yellow"}
 VERDICT_STYLES = {
     "authentic": "bold green",
+    "seen before": "green",
     "identified": "green",
     "consistent": "yellow",
     "failed": "bold red",
@@ -92,6 +93,8 @@ def print_report(report: Report) -> None:
         word = report.verdict.word
         line = Text("verdict ").append(word, VERDICT_STYLES[word])
         screen.print(line.append(f". {MEANINGS[word]}"))
+        if report.verdict.claim is not None:
+            screen.print(f"by {printable(report.verdict.claim.origin, 1000)}")
     for note in report.notes:
         screen.print(f"note: {printable(note, 1000)}")
     if report.fingerprint:

@@ -12,7 +12,7 @@ from hornet_convert.download.cache import Cache, CacheEntry
 from hornet_convert.download.edges import Edges, Event, Phase
 from hornet_convert.download.errors import OPTION, UnusableError
 from hornet_convert.download.sources import INDEX_NAME, Source, without_secrets
-from hornet_convert.download.trust import TRUST, TrustRecord
+from hornet_convert.download.trust import TrustRecord
 from hornet_convert.download.wanted import (
     CACHE,
     MAX_INDEX_BYTES,
@@ -127,7 +127,7 @@ def from_cache(job: Job, source: Source, want: Wanted | None) -> Fetched | None:
             return None
         digest, size = _hashed(job, source, path, entry.size)
     want = want or _as_stored(job, source, entry)
-    stored = Claim(entry.sha256, CACHE, vouches=False)
+    stored = Claim(entry.sha256, CACHE, authority="none")
     violated = want.violated_by(digest) if stored.accepts(digest) else stored
     if violated is None:
         if entry.refused:
@@ -183,18 +183,18 @@ def _other_generation(job: Job, folder: Path, want: Wanted) -> tuple[Wanted, Pat
     path = others[0]
     digits = path.stem.rpartition("-")[2]
     note = f"not the published file {model.sha8}: the mirror has {path.name}"
-    claim = Claim(digits, "the file's name", vouches=False, model=model.name)
+    claim = Claim(digits, "the file's name", authority="none", model=model.name)
     return Wanted(str(path), path.name, None, (claim,), (*want.notes, note)), path
 
 
 def _as_stored(job: Job, source: Source, entry: CacheEntry) -> Wanted:
     claims = []
     if entry.expected:
-        vouches, name = entry.origin.startswith(TRUST), job.model.name
-        claims.append(Claim(entry.expected, entry.origin, vouches=vouches, model=name))
+        name = job.model.name
+        claims.append(Claim(entry.expected, entry.origin, authority="none", model=name))
     pin = job.trust.expected_for(job.model.name, source)
     if pin is not None:
-        claims.append(pin.claim)
+        claims.append(pin.claim("sha256", binding=True))
     notes = (entry.note,) if entry.note else ()
     return Wanted(entry.url, entry.file, entry.size, tuple(claims), notes)
 

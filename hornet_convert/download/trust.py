@@ -1,9 +1,8 @@
-"""What this user has found to be right: full SHA-256, size and fingerprint of each model's sources.
+"""The trust record: the pins that this user has, in a JSON file.
 
-A readable JSON file, `{"pins": [{"model", "source", "location", "sha256", "size", "fingerprint",
-"first_seen"}, ...]}`. The first good conversion of a source writes its pin; from then on another
-file from there is an error. The same form can be exported, imported, and shipped. Keys that this
-version does not know stay in the file.
+The first good conversion of a source writes its pin; from then on another file from there is an
+error. That says that nothing changed, not that it was right: only what others saw does, when it is
+merged or comes with the package. Keys that this version does not know stay in the file.
 """
 
 from __future__ import annotations
@@ -11,67 +10,33 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
-from importlib import resources
-from importlib.resources.abc import Traversable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
 from hornet_convert.download.edges import Edges, Event
 from hornet_convert.download.errors import OPTION
 from hornet_convert.download.locks import exclusive
-from hornet_convert.download.sources import Source, without_secrets
-from hornet_convert.errors import CheckFailedError
+from hornet_convert.download.pins import (
+    Compared,
+    Pin,
+    compared,
+    contradiction,
+    ordered,
+    packaged_pins,
+    pins_from,
+    seen_here,
+)
+from hornet_convert.download.sources import Source
 from hornet_convert.files import records
 from hornet_convert.files.errors import disk_errors
-from hornet_convert.files.records import Count, Sha256
 from hornet_convert.files.writing import temporary, write_all
-from hornet_convert.report.claims import Claim
 
 MAX_RECORD_BYTES: Final = 16 << 20
 TRUST: Final = "the trust record"
 
 _LONGEST_WAIT: Final = 30.0  # seconds; it is held for a moment
 _HINT: Final = "Mend it, or remove it: sources are then trusted anew on their next good conversion."
-
-
-@dataclass(frozen=True)
-class Pin:
-    """One file of one source; `sha256` and `fingerprint` 64 hex digits, `size` in bytes."""
-
-    model: str
-    source: str
-    location: str
-    sha256: Sha256
-    size: Count
-    fingerprint: Sha256 | None
-    first_seen: str
-
-    def __post_init__(self) -> None:
-        # Earlier versions recorded the query too, and a token in it.
-        object.__setattr__(self, "location", without_secrets(self.location))
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """What a pin is about."""
-        return self.model, self.source, self.location
-
-    @property
-    def claim(self) -> Claim:
-        """What it says of the file."""
-        said = f"{TRUST}, first seen {self.first_seen}"
-        return Claim(self.sha256, said, model=self.model)
-
-    def agrees_with(self, other: Pin) -> bool:
-        """Whether both describe the same file; an unknown fingerprint contradicts nothing."""
-        prints = {self.fingerprint, other.fingerprint} - {None}
-        return (self.sha256, self.size) == (other.sha256, other.size) and len(prints) < 2
-
-
-@dataclass(frozen=True)
-class _Document:
-    pins: list[Pin]
 
 
 class TrustRecord:
@@ -89,15 +54,17 @@ class TrustRecord:
         self._edges = edges or Edges()
 
     def pins(self) -> tuple[Pin, ...]:
-        """Every pin in order; the user's own before a shipped one about the same."""
-        own = self._read()
-        keys = {pin.key for pin in own}
-        return tuple(_ordered([*own, *(pin for pin in self._shipped if pin.key not in keys)]))
+        """Every pin, the shipped ones too, in order."""
+        return tuple(ordered([*self._read(), *self._shipped]))
+
+    def seen_here(self) -> tuple[Pin, ...]:
+        """The pins of what this user has seen."""
+        return tuple(pin for pin in self._read() if not pin.by)
 
     def expected_for(self, model: str, source: Source) -> Pin | None:
         """What a source has to give, if that is known."""
-        key = (model, source.name, source.location)
-        return next((pin for pin in self.pins() if pin.key == key), None)
+        place = (model, source.name, source.location)
+        return next((pin for pin in self.pins() if pin.place == place), None)
 
     def record(
         self, model: str, source: Source, *, sha256: str, size: int, fingerprint: str | None
@@ -107,21 +74,30 @@ class TrustRecord:
         Raises CheckFailedError if the source is known to give another file, DiskError if it cannot
         be written.
         """
-        today = datetime.now(UTC).date().isoformat()
-        self.merge([Pin(model, source.name, source.location, sha256, size, fingerprint, today)])
+        pin = seen_here(model, source, sha256=sha256, size=size, fingerprint=fingerprint)
+        agreeing = [p for p in self.pins() if p.place == pin.place and p.agrees_with(pin)]
+        if any(p.fingerprint is not None or fingerprint is None for p in agreeing):
+            return
+        own = next((p for p in agreeing if not p.by), pin)
+        self.merge([replace(own, fingerprint=fingerprint)])
+
+    def compare(self, pins: Iterable[Pin]) -> list[Compared]:
+        """What each of these pins is to the record."""
+        return compared(pins, self.pins())
 
     def merge(self, pins: Iterable[Pin]) -> tuple[Pin, ...]:
         """Add pins; returns those that are new. All or none.
 
-        Raises CheckFailedError if one contradicts what is recorded.
+        Raises CheckFailedError if one contradicts what is recorded, or another of them.
         """
         pins = tuple(pins)
-        changed, added = self._changed_by(pins)
-        if changed:
-            with self._locked():
-                changed, added = self._changed_by(pins)
-                own = {pin.key: pin for pin in self._read()}
-                self._write((own | {pin.key: pin for pin in changed}).values())
+        changed, _ = self._changed_by(pins)
+        if not changed:
+            return ()
+        with self._locked():
+            changed, added = self._changed_by(pins)
+            kept = [pin for pin in self._read() if not any(map(pin.is_same, changed))]
+            self._write([*kept, *changed])
         return added
 
     def forget(self, model: str, source: str | None = None) -> tuple[Pin, ...]:
@@ -139,25 +115,20 @@ class TrustRecord:
 
     def _changed_by(self, pins: Iterable[Pin]) -> tuple[list[Pin], tuple[Pin, ...]]:
         """The pins to write for these, and which of these are new."""
-        known = {pin.key: pin for pin in (*self._shipped, *self._read())}
         changed, added = [], []
-        for pin in pins:
-            before = known.get(pin.key)
-            if before is not None and not before.agrees_with(pin):
-                raise _contradiction(before, pin)
-            if before is None:
-                added.append(pin)
-            elif before.fingerprint is None and pin.fingerprint is not None:
-                pin = replace(before, fingerprint=pin.fingerprint)
-            else:
-                continue
-            changed.append(pin)
-            known[pin.key] = pin
+        for row in self.compare(pins):
+            if row.state == "contradicts" and row.other is not None:
+                raise contradiction(row.pin, row.other)
+            if row.other is None or row.state == "agrees":
+                added.append(row.pin)
+                changed.append(row.pin)
+            elif row.other.fingerprint is None and row.pin.fingerprint is not None:
+                changed.append(replace(row.other, fingerprint=row.pin.fingerprint))
         return changed, tuple(added)
 
     def _read(self) -> tuple[Pin, ...]:
         text = self._text()
-        return () if text is None else pins_from(text, str(self.path))
+        return () if text is None else pins_from(text, str(self.path), TRUST, _HINT)
 
     def _text(self) -> bytes | None:
         with disk_errors(self.path, "reading the trust record", OPTION):
@@ -167,12 +138,11 @@ class TrustRecord:
         """Replace the pins, and leave what else there is: other keys, the mode, a link."""
         text = self._text()
         document = {} if text is None else records.parse(text, dict[str, Any], TRUST, "", _HINT)
-        ours = Pin.__dataclass_fields__
-        before = {
-            Pin(**{name: entry[name] for name in ours}).key: entry
-            for entry in document.get("pins", ())
-        }
-        entries = [before.get(pin.key, {}) | asdict(pin) for pin in _ordered(pins)]
+        before = list(zip(self._read(), document.get("pins", ()), strict=True))
+        entries = [
+            next((entry for old, entry in before if old.is_same(pin)), {}) | asdict(pin)
+            for pin in ordered(pins)
+        ]
         final = self.path.resolve()
         with (
             temporary(final.parent, OPTION) as file,
@@ -197,60 +167,3 @@ class TrustRecord:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(exclusive(lock, self._edges, waiting, _LONGEST_WAIT))
             yield
-
-
-def _ordered(pins: Iterable[Pin]) -> list[Pin]:
-    return sorted(pins, key=lambda pin: pin.key)
-
-
-def claims_of(
-    pins: Iterable[Pin], model: str | None = None, source: Source | None = None
-) -> list[Claim]:
-    """What the pins say of files and weights.
-
-    The pin of the `model` and `source` a file was just fetched from is binding; every other one is
-    known of another file, which may be the same.
-    """
-    own = None if source is None else (model, source.name, source.location)
-    claims = []
-    for pin in pins:
-        said = f"{TRUST} ({pin.source}, first seen {pin.first_seen})"
-        binding = pin.key == own
-        claims.append(Claim(pin.sha256, said, "sha256", binding, model=pin.model))
-        if pin.fingerprint is not None:
-            claims.append(Claim(pin.fingerprint, said, "fingerprint", binding, model=pin.model))
-    return claims
-
-
-def packaged_pins(folder: Traversable | None = None) -> tuple[Pin, ...]:
-    """Pins that come with the package, as `data/pins.json`; none if there is no such file."""
-    file = (folder or resources.files("hornet_convert") / "data") / "pins.json"
-    return pins_from(file.read_bytes(), str(file)) if file.is_file() else ()
-
-
-def exported(pins: Iterable[Pin]) -> str:
-    """Pins as the JSON text that `pins_from` reads."""
-    return records.as_text(_Document(_ordered(pins))).decode()
-
-
-def pins_from(text: bytes, where: str) -> tuple[Pin, ...]:
-    """Pins out of a JSON text.
-
-    Raises MalformedError, naming the entry.
-    """
-    return tuple(records.parse(text, _Document, TRUST, where, _HINT).pins)
-
-
-def _contradiction(before: Pin, now: Pin) -> CheckFailedError:
-    other = "other tensors" if before.sha256 == now.sha256 else "another file"
-    known, found = (
-        f"SHA-256 {pin.sha256}, fingerprint {pin.fingerprint or 'unknown'}" for pin in (before, now)
-    )
-    return CheckFailedError(
-        f"{before.source} gives {other} than before for {before.model}",
-        where=before.location,
-        expected=f"{known}, first seen {before.first_seen}",
-        found=found,
-        hint="If the change is meant, forget the old pin: "
-        f"`hornet-convert pins --forget {before.model}`.",
-    )

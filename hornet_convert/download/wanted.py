@@ -12,7 +12,7 @@ from typing import ClassVar, Final
 
 from hornet_convert.download.errors import UnusableError
 from hornet_convert.download.sources import INDEX_NAME, Source, without_secrets
-from hornet_convert.download.trust import TRUST, TrustRecord
+from hornet_convert.download.trust import TrustRecord
 from hornet_convert.errors import CheckFailedError, MalformedError
 from hornet_convert.family import zoo
 from hornet_convert.files.records import AnySha256, Positive, parse, shaped
@@ -59,10 +59,10 @@ def _advice(expected: Claim, found: str | None) -> str:
         model, current = known
         which = "the published" if current else "a superseded"
         return f"By its first eight digits it is {which} {model.label}."
-    if expected.origin.startswith(TRUST):
+    if expected.authority != "none" and expected.model is not None:
         return (
-            "If the source has changed on purpose, forget the old digest with "
-            "`hornet-convert pins --forget NAME`; else try another source with --source."
+            "If the source has changed on purpose, forget the old digest with `hornet-convert pins "
+            f"forget {expected.model}`; else try another source with --source."
         )
     return "Nothing of it was kept. Try again later, or another source with --source or --mirror."
 
@@ -101,7 +101,7 @@ def wanted(model: zoo.Published, source: Source, trust: TrustRecord, text: bytes
     size: int | None = None
     notes: tuple[str, ...] = ()
     if pin is not None:
-        claims, size = (pin.claim,), pin.size
+        claims, size = (pin.claim("sha256", binding=True),), pin.size
     if text is not None:
         where = without_secrets(source.url_of(INDEX_NAME))
         try:
@@ -113,15 +113,16 @@ def wanted(model: zoo.Published, source: Source, trust: TrustRecord, text: bytes
                 raise UnusableError(f"the index lists no {model.name}", where)
             url = source.url_of(listed.file)
             if pin is not None and pin.sha256 != listed.sha256:
-                raise ChecksumMismatchError(url, listed.size, pin.claim, listed.sha256)
+                known = pin.claim("sha256", binding=True)
+                raise ChecksumMismatchError(url, listed.size, known, listed.sha256)
             if not listed.sha256.startswith(model.sha8):
                 notes = (f"not the published file {model.sha8}: the mirror lists {listed.file}",)
-            claim = Claim(listed.sha256, INDEX, vouches=False, model=model.name)
+            claim = Claim(listed.sha256, INDEX, authority="none", model=model.name)
             return Wanted(url, listed.file, listed.size, (claim, *claims), notes)
     if source.name in ("mirror", "openmmlab"):
         file = model.file_name
         url = source.url_of(file) if source.name == "mirror" else source.address
-        claim = Claim(model.sha8, FILE_NAME, vouches=False, model=model.name)
+        claim = Claim(model.sha8, FILE_NAME, authority="none", model=model.name)
         return Wanted(url, file, size, (*claims, claim), notes)
     return Wanted(source.address, f"{model.authors_name}.pth", size, claims, notes)
 

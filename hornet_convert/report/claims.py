@@ -12,6 +12,7 @@ from hornet_convert.family import zoo
 from hornet_convert.text import printable
 
 Kind = Literal["sha256", "fingerprint", "either"]
+Authority = Literal["none", "seen", "independent"]
 FULL: Final = 64  # hex digits of a whole digest
 
 _DIGITS: Final = re.compile(r"[0-9a-f]{8,64}")
@@ -23,17 +24,20 @@ class Claim:
 
     `digest` is a SHA-256 in hex, the first 8 or more digits of one, or a fingerprint; `origin` the
     subject of "says"; `kind` whether the digest is of the file or of the weights. Not `binding` is
-    what is known of other files of a model: there, another file is not a wrong one. What comes with
-    a file, such as its name or the index of its mirror, can contradict it but never `vouches` for
-    it: who alters the one can alter the other. `model` is the short name of the one it is about,
-    `tensors` the SHA-256 of each by reference name, where the claim comes from a whole file.
+    what is known of other files of a model: there, another file is not a wrong one. `model` is the
+    short name of the one it is about, `tensors` the SHA-256 of each by reference name, where the
+    claim comes from a whole file.
+
+    `authority` is what agreeing with it is worth. What comes with a file, such as its name or the
+    index of its mirror, can contradict it and has none: who alters the one can alter the other.
+    What was `seen` here before says that nothing has changed since.
     """
 
     digest: str
     origin: str
     kind: Kind = "sha256"
     binding: bool = True
-    vouches: bool = True
+    authority: Authority = "independent"
     model: str | None = None
     tensors: Mapping[str, str] = field(default_factory=dict, compare=False)
 

@@ -118,13 +118,13 @@ class Report:
     def to_json(self, seconds: float | None = None) -> dict[str, Any]:
         """The documented JSON object; absent things are null."""
         verdict = self.verdict
-        decided = None if verdict is None else verdict.claim
+        by = None if verdict is None else verdict.claim
         return {
             "status": self.status,
             "verdict": None if verdict is None else verdict.word,
             "reference": None
-            if decided is None
-            else {"kind": decided.kind, "digits": decided.digest, "origin": decided.origin},
+            if by is None
+            else {"kind": by.kind, "digits": by.digest, "origin": by.origin},
             **dangers_to_json(self.dangers),
             **{name: getattr(self, name) for name in _OF_THE_SOURCE},
             "checks": [

@@ -1,4 +1,4 @@
-"""What the checks of a file amount to: authentic, identified, consistent or failed. Pure.
+"""What the checks of a file amount to: a word, from failed to authentic. Pure.
 
 Checks alone can say that a file agrees with itself and with the definition. That it is the file, or
 holds the weights, that somebody published, only something from outside can say: a reference.
@@ -10,17 +10,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-from hornet_convert.report.claims import Claim, contradicted, published
+from hornet_convert.report.claims import Authority, Claim, contradicted, published
 
-Word = Literal["authentic", "identified", "consistent", "failed"]
-Level = Literal["identified", "authentic"]
-Requirement = Literal["safe", "identified", "authentic"]
+Word = Literal["authentic", "seen before", "identified", "consistent", "failed"]
+Level = Literal["identified", "seen before", "authentic"]
+Requirement = Literal["safe", "identified", "seen before", "authentic"]
 
+LEVELS: tuple[Level, ...] = get_args(Level)
 REQUIREMENTS: tuple[Requirement, ...] = get_args(Requirement)
 
 MEANINGS: Final[Mapping[Word, str]] = {
-    "authentic": "The whole SHA-256 of the file, or the fingerprint of its weights, is the one a "
-    "reference gives. It is worth as much as that reference.",
+    "authentic": "The whole SHA-256 of the file, or the fingerprint of its weights, is the one "
+    "that an independent reference gives. It is worth as much as that reference.",
+    "seen before": "The file, or the weights in it, are the same as when first seen here. That "
+    "tells that nothing has changed since, not that they were right then.",
     "identified": "The first digits of the file's SHA-256 are the published ones. That tells which "
     "file this is meant to be; it does not secure it: a match can be made on purpose.",
     "consistent": "Nothing contradicts the file or its weights, and there was nothing to compare "
@@ -38,7 +41,7 @@ class Verdict:
 
     def reaches(self, level: Level | None) -> bool:
         """Whether this is at least what is asked for."""
-        order: tuple[Word, ...] = ("failed", "consistent", "identified", "authentic")
+        order: tuple[Word, ...] = ("failed", "consistent", *LEVELS)
         return level is None or order.index(self.word) >= order.index(level)
 
 
@@ -60,9 +63,11 @@ def judge(
     agreeing = [
         claim
         for claim in (*claims, *published(sha256, model))
-        if claim.vouches and claim.accepts(sha256, fingerprint)
+        if claim.authority != "none" and claim.accepts(sha256, fingerprint)
     ]
-    for claim in agreeing:
-        if claim.is_full:
-            return Verdict("authentic", claim)
+    words: dict[Authority, Word] = {"independent": "authentic", "seen": "seen before"}
+    for authority, word in words.items():
+        for claim in agreeing:
+            if claim.is_full and claim.authority == authority:
+                return Verdict(word, claim)
     return Verdict("identified", agreeing[0]) if agreeing else Verdict("consistent")

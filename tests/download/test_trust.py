@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from hornet_convert.download.cache import Cache
+from hornet_convert.download.pins import Pin, exported, packaged_pins, pins_from
 from hornet_convert.download.sources import Source
-from hornet_convert.download.trust import Pin, TrustRecord, exported, packaged_pins, pins_from
+from hornet_convert.download.trust import TrustRecord
 from hornet_convert.download.wanted import ChecksumMismatchError
 from hornet_convert.errors import CheckFailedError, DiskError, MalformedError
 from tests.download.behaviours import TAG, whole
@@ -48,7 +49,7 @@ def test_another_file_is_an_error_that_shows_both(change: dict[str, Any], tmp_pa
     record = TrustRecord(tmp_path / "trust.json")
     record.merge([PIN])
     changed = replace(PIN, **change)
-    with pytest.raises(CheckFailedError, match="pins --forget tiny") as raised:
+    with pytest.raises(CheckFailedError, match="pins forget tiny") as raised:
         record.merge([replace(PIN, model="small"), changed])
     assert 1 == raised.value.exit_code
     assert PIN.sha256 in raised.value.message
@@ -60,8 +61,8 @@ def test_a_fingerprint_may_come_later(tmp_path: Path) -> None:
     """A pin without one takes it over and keeps its date."""
     record = TrustRecord(tmp_path / "trust.json")
     record.merge([replace(PIN, fingerprint=None)])
-    record.merge([replace(PIN, first_seen="2027-01-01")])
-    record.merge([replace(PIN, fingerprint=None)])
+    for fingerprint in (PRINT, None):
+        record.record("tiny", OFFICIAL, sha256=PIN.sha256, size=5, fingerprint=fingerprint)
     assert (PIN,) == record.pins()
 
 
@@ -89,15 +90,15 @@ def test_shipped_pins_count_and_are_not_written(tmp_path: Path) -> None:
 def test_pins_of_the_package(tmp_path: Path) -> None:
     """A file in the package's data, if there is one."""
     assert () == packaged_pins(tmp_path)
-    (tmp_path / "pins.json").write_text(exported([PIN]))
-    assert (PIN,) == packaged_pins(tmp_path)
+    (tmp_path / "pins.json").write_text(exported([replace(PIN, by="Ada")]))
+    assert (replace(PIN, by="Ada"),) == packaged_pins(tmp_path)
 
 
 def test_export_and_import(tmp_path: Path) -> None:
     """What is exported can be read, and merged elsewhere, where only what is new is added."""
-    pins = (PIN, replace(PIN, model="small", fingerprint=None))
+    pins = (PIN, replace(PIN, model="small", sha256="b" * 64, fingerprint=None))
     read = pins_from(exported(reversed(pins)).encode(), "x")
-    assert sorted(pins, key=lambda pin: pin.key) == list(read)
+    assert sorted(pins, key=lambda pin: pin.place) == list(read)
     record = TrustRecord(tmp_path / "trust.json")
     assert (pins[0],) == record.merge([pins[0]])
     assert (pins[1],) == record.merge(read)
@@ -161,9 +162,9 @@ def test_fetch_expects_what_is_recorded(tmp_path: Path) -> None:
         again = get(tmp_path, [asked], force=True)
         assert again.expected is not None
         assert SHA256 == again.expected.digest
-        assert again.expected.origin.startswith("the trust record, first seen 2")
+        assert again.expected.origin.startswith("the trust record (first seen here on 2")
         server.answers = [whole(OTHER, TAG)]
-        with pytest.raises(ChecksumMismatchError, match="pins --forget") as raised:
+        with pytest.raises(ChecksumMismatchError, match="pins forget") as raised:
             get(tmp_path, [asked], force=True)
     assert SHA256 == raised.value.expected_digest
     assert raised.value.found_digest not in (None, SHA256)

@@ -13,8 +13,9 @@ from hornet_convert.api.checkpoints import convert, verify
 from hornet_convert.checks.verify import against
 from hornet_convert.cli import run
 from hornet_convert.conversion.request import Request
+from hornet_convert.download.pins import Pin, claims_of
 from hornet_convert.download.sources import Source
-from hornet_convert.download.trust import Pin, TrustRecord, claims_of
+from hornet_convert.download.trust import TrustRecord
 from hornet_convert.errors import UsageError
 from hornet_convert.family import zoo
 from hornet_convert.report.claims import Claim, given
@@ -35,13 +36,14 @@ OTHER = hashlib.sha256(b"other").hexdigest()
         ("authentic", Claim(PRINT, "a sibling", "fingerprint", binding=False)),
         ("authentic", Claim(PRINT, "--against", "either")),
         ("authentic", Claim(SHA, "--against", "either")),
+        ("seen before", Claim(SHA, "the trust record", authority="seen")),
         ("identified", Claim(SHA[:8], "the published name")),
         ("identified", Claim(SHA[:63], "--sha256")),
-        ("consistent", Claim(SHA, "the mirror's index", vouches=False)),
+        ("consistent", Claim(SHA, "the mirror's index", authority="none")),
         ("consistent", Claim(OTHER, "a pin of another file", binding=False)),
         ("consistent", Claim(PRINT, "a file's SHA-256", binding=False)),
         ("failed", Claim(OTHER, "--sha256")),
-        ("failed", Claim(OTHER[:8], "the file's name", vouches=False)),
+        ("failed", Claim(OTHER[:8], "the file's name", authority="none")),
         ("failed", Claim(SHA, "--against", "fingerprint")),
     ],
 )
@@ -150,17 +152,22 @@ def test_sha256_given_by_the_user(ckpt: Path, digits: int, expected: str) -> Non
     assert row(verify(ckpt, claims=[wrong], forward=False), "checksum").status == "fail"
 
 
-def test_the_trust_record_vouches_for_files_and_weights(tmp_path: Path, ckpt: Path) -> None:
-    """What was right once is authentic ever after, and so are the same weights in another file."""
+@pytest.mark.parametrize("by", ["", "Ada"])
+def test_the_trust_record_knows_files_and_weights(by: str, tmp_path: Path, ckpt: Path) -> None:
+    """What was seen here is seen before, what others saw is authentic; also in another file."""
     plain = verify(ckpt, forward=False)
     source = Source("mirror", str(tmp_path))
     record = TrustRecord(tmp_path / "trust.json")
     record.record("w8-gf", source, sha256=plain.sha256 or "", size=1, fingerprint=plain.fingerprint)
     other = small.write(tmp_path / "other.pth", "openmmlab-legacy", "w8-gf")
+    claims = claims_of([*record.pins(), *(replace(pin, by=by, id="1") for pin in record.pins())])
     for path in (ckpt, other):
-        report = verify(path, claims=claims_of(record.pins()), forward=False)
-        assert "authentic" == report.to_json()["verdict"]
-        assert "the trust record (mirror, first seen" in row(report, "reference").detail
+        report = verify(path, claims=claims, require=["authentic"], forward=False)
+        assert report.to_json()["verdict"] == ("authentic" if by else "seen before")
+        assert report.status == ("pass" if by else "fail")
+        said = "the record of Ada (seen on" if by else "authentic is required, and the file is seen"
+        assert said in row(report, "reference").detail
+        assert verify(path, claims=claims, require=["seen before"], forward=False)
 
 
 def test_a_pin_of_another_file_is_no_contradiction_unless_it_is_of_this_source(
@@ -204,6 +211,7 @@ def test_the_verdict_on_the_command_line(tmp_path: Path, ckpt: Path, capsys: Cap
         (["--against", str(other), "--require", "authentic"], 0, "authentic"),
         (["--against", str(other), "--require", "identified"], 0, "authentic"),
         (["--against", OTHER], 1, "failed"),
+        (["--require", "seen-before"], 1, "consistent"),
         (["--sha256", digits], 0, "identified"),
         (["--sha256", digits, "--require", "identified"], 0, "identified"),
         (["--sha256", digits, "--require", "authentic"], 1, "identified"),
