@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help env check format test zoo demo validate bench fuzz clean
+.PHONY: help env check format test zoo demo validate bench fuzz mutants clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -53,11 +53,15 @@ bench: env ## time and memory beside what others do for the same work
 	$(BIN)/python -m benchmarks.model --json .zoo/bench-model.json || status=1; \
 	exit $$status
 
-fuzz: env ## 20,000 mutated files, 50 killed conversions, 50 killed downloads, 200 interrupts
-	$(BIN)/python -m fuzz.reader
+fuzz: env ## ten minutes: two readers, mutated files, killed conversions and downloads, interrupts
+	$(BIN)/python -m fuzz.readers --minutes 5
+	$(BIN)/python -m fuzz.reader --count 4000
 	$(BIN)/python -m fuzz.writing
 	$(BIN)/python -m fuzz.download
 	$(BIN)/python -m fuzz.interrupt
+
+mutants: env ## plausible bugs put into the conversion, one at a time: its proof has to see each
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m mutants
 
 clean: ## remove everything that was built
 	rm -rf $(VENV) .zoo demo build dist *.egg-info .mypy_cache .ruff_cache .hypothesis

@@ -102,9 +102,13 @@ class Inspection:
 
 
 def inspect_checkpoint(
-    checkpoint: Checkpoint, *, key: str | None = None, ema: bool = False
+    checkpoint: Checkpoint,
+    *,
+    key: str | None = None,
+    ema: bool = False,
+    prefix: str | None = None,
 ) -> Inspection:
-    """Report on an open checkpoint; `key` and `ema` choose its weights, see `select_state_dict`.
+    """Report on an open checkpoint; `key`, `ema` and `prefix` as for `select_state_dict`.
 
     Raises UsageError if there is nothing where they say. Whatever else is wrong with the
     weights is in the report's `problem`.
@@ -112,7 +116,7 @@ def inspect_checkpoint(
     problem = None
     leaves: Iterable[tuple[str, Leaf]]
     try:
-        found = select_state_dict(checkpoint.root, key=key, ema=ema)
+        found = select_state_dict(checkpoint.root, key=key, ema=ema, prefix=prefix)
         leaves = found.tensors.items()
     except FileRefusedError as error:
         problem, found = error.message, StateDict({})

@@ -38,11 +38,16 @@ def read_zip(file: io.FileIO, size: int) -> Contents:
 
     Raises MalformedError, UnsupportedError (TorchScript, compression) or NotACheckpointError.
     """
-    archive = _Archive(file, _in_one_folder(read_directory(file, size)))
+    archive = _Archive(file, _in_one_folder(read_directory(file, size, _refuse_programs)))
     _check_version(archive)
     order = archive.bytes_of("byteorder", _MAX_SHORT)
     if order not in (None, b"little", b"big"):
         raise MalformedError("an unknown byte order", expected="little or big", found=repr(order))
+    alignment = archive.bytes_of(".storage_alignment", _MAX_SHORT)
+    if alignment is not None and not alignment.isdigit():
+        raise MalformedError(
+            "an invalid alignment of storages", expected="a number", found=repr(alignment)
+        )
     data = archive.bytes_of("data.pkl", MAX_PICKLE) or b""
     stream = Stream(lambda at, count: data[at : at + count], 0, len(data))
     meaning = TorchMeaning(5, lambda found: archive.storage(found, order == b"big"))
@@ -98,6 +103,21 @@ class _Archive:
         return Storage(entry.offset, entry.nbytes, entry.crc32, big_endian)
 
 
+def _refuse_programs(names: list[str]) -> None:
+    """Name the archives of torch that hold programs, whatever else is wrong with them."""
+    inner = [name.partition("/")[2] for name in names]
+    if any(name == "constants.pkl" or name.startswith("code/") for name in inner):
+        raise UnsupportedError(
+            "a TorchScript archive: a program, not a checkpoint",
+            hint="Load it with torch.jit.load where you trust it, and save its state_dict().",
+        )
+    if any(name == "archive_format" or name.startswith("models/") for name in inner):
+        raise UnsupportedError(
+            "an exported program (.pt2): not a checkpoint",
+            hint="Load it with torch.export.load where you trust it, and save its state_dict.",
+        )
+
+
 def _in_one_folder(entries: dict[str, Entry]) -> dict[str, Entry]:
     """The entries by their names without the one folder that all of them stand in."""
     roots = {name.partition("/")[0] for name in entries}
@@ -109,11 +129,6 @@ def _in_one_folder(entries: dict[str, Entry]) -> dict[str, Entry]:
         ):
             what = "a zip entry has a name of torch's in another case"
             raise not_of_torch(what, expected=printable(name.casefold()), found=printable(name))
-    if any(name == "constants.pkl" or name.startswith("code/") for name in inner):
-        raise UnsupportedError(
-            "a TorchScript archive: a program, not a checkpoint",
-            hint="Load it with torch.jit.load where you trust it, and save its state_dict().",
-        )
     shown = listed([printable(name, 60) for name in entries], most=4)
     by_torch = "version" in inner or any(name.startswith("data/") for name in inner)
     if "data.pkl" not in inner and not (len(roots) == 1 and by_torch):

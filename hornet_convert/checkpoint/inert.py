@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 from hornet_convert.checkpoint.tensors import Tensor
+from hornet_convert.errors import MalformedError
 from hornet_convert.text import printable
 
 Contents: TypeAlias = tuple[object, dict[str, str], dict[str, str]]
@@ -66,7 +67,7 @@ class Dict:
 
     def __init__(self, flat: list[object] | None = None, type_name: str = "dict") -> None:
         self.flat = [] if flat is None else flat  # key, value, key, value, …
-        self.state: object = None  # attributes, such as the _metadata of a state dict
+        self.state: Dict | None = None  # attributes, such as the _metadata of a state dict
         self.type_name = type_name
 
     def __len__(self) -> int:
@@ -106,10 +107,12 @@ class RefusedTensor:
 
 
 def attribute_names(state: object) -> list[object]:
-    """Names of the attributes that a state sets; the state itself where it is no dict of them."""
+    """Names of the attributes that a state sets. Raises MalformedError if it is no dict of them."""
     if state is None:
         return []
-    return state.flat[::2] if isinstance(state, Dict) else [state]
+    if not isinstance(state, Dict):
+        raise MalformedError("attributes that are not a dict", found=describe(state))
+    return state.flat[::2]
 
 
 def describe(value: object) -> str:

@@ -204,7 +204,10 @@ def _build(m: Machine, raw: bytes) -> None:
         for name in attribute_names(state):
             if not isinstance(name, str) or name in _METHODS_OF_DICTS:
                 raise MalformedError("a dict with attributes of another kind", found=describe(name))
-        target.state = state
+        if isinstance(state, Dict):  # copied as it is now, beside what was set before
+            m.spend(8 * len(state.flat))
+            target.state = target.state or Dict()
+            target.state.flat.extend(state.flat)
     else:
         m.meaning.build(target, state)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from hornet_convert.checkpoint import shards
 from hornet_convert.checkpoint.sniff import Container, sniff
 from hornet_convert.checkpoint.tensors import Tensor
 from hornet_convert.checkpoint.tree import walk
@@ -17,6 +18,7 @@ from hornet_convert.errors import (
     HornetConvertError,
     MalformedError,
     NotACheckpointError,
+    UnsupportedError,
     UsageError,
 )
 from hornet_convert.files.reading import NotRegularError, open_regular, read_into
@@ -105,8 +107,17 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 def _opened(path: Path, shown: str) -> io.FileIO:
     try:
+        if path.name.endswith(shards.SUFFIX):
+            return shards.joined(path)
         return open_regular(path)
     except NotRegularError as error:
+        if (path / ".metadata").is_file():
+            raise UnsupportedError(
+                "a folder of torch.distributed.checkpoint, not a file",
+                where=shown,
+                hint="Where you trust it, write it as one file with `python -m "
+                "torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER FILE.pth`.",
+            ) from error
         raise NotACheckpointError(
             f"{error.kind}, not a file", where=shown, hint="Give the path of a checkpoint file."
         ) from error

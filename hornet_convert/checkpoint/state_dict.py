@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Final, TypeGuard
 
 from hornet_convert.checkpoint.inert import Dict, RefusedTensor, describe
+from hornet_convert.checkpoint.prefixes import Naming, naming_of
 from hornet_convert.checkpoint.tensors import Tensor
 from hornet_convert.checkpoint.tree import Thing, describe_things, key_name
 from hornet_convert.checkpoint.wrappers import (
     EMA_PREFIX,
     EMA_WRAPPERS,
     MMENGINE,
-    MODULE_PREFIX,
     WRAPPERS,
     Pairs,
     at_key,
@@ -39,8 +39,8 @@ _OPTIMIZERS: Final = ("optimizer", "optimizer_state_dict", "param_groups")
 class StateDict:
     """The weights of a checkpoint, and where in it they were found.
 
-    `tensors` are in the file's order, by name without the `prefix` ("module." or "") that was taken
-    off; `wrapper` are the keys that lead to them, such as ("model",). `ema_wrapper` is where
+    `tensors` are in the file's order, by name without the `prefix` (such as "module.") that was
+    taken off; `wrapper` are the keys that lead to them, such as ("model",). `ema_wrapper` is where
     averaged weights lie, if there are any; its last part is "ema_*" if they stand among the others
     under names of that form. `raw_wrapper` is where the weights that are not averaged lie, if
     mmengine exchanged the two. `dropped` has one printable line for each thing beside the weights;
@@ -56,14 +56,19 @@ class StateDict:
     dropped: tuple[str, ...] = ()
 
 
-def select_state_dict(root: object, *, key: str | None = None, ema: bool = False) -> StateDict:
+def select_state_dict(
+    root: object, *, key: str | None = None, ema: bool = False, prefix: str | None = None
+) -> StateDict:
     """The weights in a checkpoint's tree; the rule by which they are chosen is in `wrappers.py`.
 
-    `key` are the keys that lead to them, joined by dots; `ema` asks for averaged ones.
+    `key` are the keys that lead to them, joined by dots; `ema` asks for averaged ones; `prefix` for
+    the weights whose names begin so. By default what trainers are known to put before the names is
+    taken off, see `prefixes.py`.
 
-    Raises UsageError if there are no weights under `key`, or none that are averaged, or both are
-    asked for; AmbiguousError if several sets could be meant; UnsupportedError for a whole pickled
-    module or tensors of a kind that is not read; MalformedError for all else that is no state dict.
+    Raises UsageError if there are no weights under `key` or `prefix`, or none that are averaged, or
+    both `key` and `ema` are asked for; AmbiguousError if several sets could be meant;
+    UnsupportedError for a whole pickled module or tensors of a kind that is not read;
+    MalformedError for all else that is no state dict.
     """
     if key is not None and ema:
         raise UsageError("--key and --ema were both given", hint="Leave out one of them.")
@@ -96,12 +101,15 @@ def select_state_dict(root: object, *, key: str | None = None, ema: bool = False
         )
     if inline:
         around.insert(0, (inline_path, [value for _, value in inline]))
-    prefix, notes = _prefix(weights)
-    if prefix:
+    names = [name for name, _ in weights if isinstance(name, str) and not _is_counter(name)]
+    naming = naming_of(names, prefix)
+    if naming.shown:
         around += [((*path, name), value) for name, value in weights if _is_counter(name)]
         weights = [row for row in weights if not _is_counter(row[0])]
-    tensors, dropped = _named(weights, prefix, path), (*notes, *describe_things(around))
-    return StateDict(tensors, path, prefix, is_ema, ema_wrapper, raw_wrapper, dropped)
+    around += _beside(weights, naming, path)
+    tensors = _named(weights, naming, path)
+    dropped = (*_partly(names, naming), *describe_things(around))
+    return StateDict(tensors, path, naming.shown, is_ema, ema_wrapper, raw_wrapper, dropped)
 
 
 def _follow(root: object, path: tuple[str, ...]) -> tuple[object, list[Thing]]:
@@ -123,21 +131,29 @@ def _is_counter(name: object) -> bool:
     return isinstance(name, str) and name in _COUNTERS
 
 
-def _prefix(weights: Pairs) -> tuple[str, list[str]]:
-    """The `module.` that DataParallel puts before the names, if most of them carry it.
-
-    With a line on how many did, where it was not all, which no trainer writes.
-    """
-    names = [name for name, _ in weights if isinstance(name, str) and not _is_counter(name)]
-    carrying = sum(name.startswith(MODULE_PREFIX) for name in names)
-    if not carrying or carrying * 2 < len(names):
-        return "", []
-    told = f"the prefix {MODULE_PREFIX!r}: on {carrying} of {len(names)} keys only, taken off these"
-    return MODULE_PREFIX, [] if carrying == len(names) else [told]
+def _beside(weights: Pairs, naming: Naming, path: tuple[str, ...]) -> list[Thing]:
+    """The tensors that are of something else, by the part that they are of."""
+    parts: dict[str, list[object]] = {}
+    for name, value in weights:
+        if isinstance(name, str) and naming.of(name) is None:
+            outer = naming.prefix.removesuffix("backbone.")
+            part = name.removeprefix(outer).partition(".")[0]
+            parts.setdefault(f"{part}.*", []).append(value)
+    return [((*path, part), values) for part, values in parts.items()]
 
 
-def _named(weights: Pairs, prefix: str, path: tuple[str, ...]) -> dict[str, Tensor]:
-    """Name to tensor with the prefix taken off; raises with all that is wrong of one kind."""
+def _partly(names: list[str], naming: Naming) -> list[str]:
+    """A line on how many names carried the prefix, where it was not all, which is unusual."""
+    ours = [name for name in names if naming.of(name) is not None]
+    carrying = sum(naming.of(name) != name for name in ours)
+    if not naming.shown or naming.only or carrying == len(ours):
+        return []
+    said = f"the prefix {naming.shown!r}: on {carrying} of {len(ours)} keys only, taken off these"
+    return [said]
+
+
+def _named(weights: Pairs, naming: Naming, path: tuple[str, ...]) -> dict[str, Tensor]:
+    """Name to tensor, as the network names it; raises with all that is wrong of one kind."""
     where = f"the dict at {' / '.join(path)}" if path else None
     if len(weights) > MAX_TENSORS:
         raise MalformedError(
@@ -145,11 +161,13 @@ def _named(weights: Pairs, prefix: str, path: tuple[str, ...]) -> dict[str, Tens
             where=where,
             hint="Give the file that holds the weights of one model.",
         )
-    names = [name.removeprefix(prefix) for name, _ in weights if _is_text(name)]
     strange = [key_name(name) for name, _ in weights if not _is_text(name)]
+    named = [(naming.of(name), value) for name, value in weights if _is_text(name)]
+    names = [name for name, _ in named if name is not None]
     doubled = [name for name, count in Counter(names).items() if count > 1]
-    refused = [row for row in weights if isinstance(row[1], RefusedTensor)]
-    foreign = [row for row in weights if not isinstance(row[1], Tensor | RefusedTensor)]
+    own = [row for row in weights if not _is_text(row[0]) or naming.of(row[0]) is not None]
+    refused = [row for row in own if isinstance(row[1], RefusedTensor)]
+    foreign = [row for row in own if not isinstance(row[1], Tensor | RefusedTensor)]
     for what, error, offenders in (
         ("keys that are not names", MalformedError, strange),
         ("doubled keys", MalformedError, [printable(name) for name in doubled]),
@@ -163,8 +181,7 @@ def _named(weights: Pairs, prefix: str, path: tuple[str, ...]) -> dict[str, Tens
                 found=listed(offenders),
                 hint="If the weights are elsewhere, say where with --key; else save them alone.",
             )
-    tensors = [value for _, value in weights if isinstance(value, Tensor)]
-    return dict(zip(names, tensors, strict=True))
+    return {n: value for n, value in named if n is not None and isinstance(value, Tensor)}
 
 
 def _is_text(name: object) -> TypeGuard[str]:

@@ -29,8 +29,10 @@ from hornet_convert.text import printable
 MAX_AXES: Final = 64
 
 _KEY: Final = re.compile(r"[0-9A-Za-z_.-]{1,100}")
-# Attributes that, set on a tensor, would change what it holds.
-_CHANGING_ATTRIBUTES: Final = re.compile(r"data|real|imag|__.*", re.DOTALL)
+# Attributes that, set on a tensor, would change what it holds, or that torch lets nobody set.
+_CHANGING_ATTRIBUTES: Final = re.compile(
+    r"data|real|imag|shape|dtype|device|layout|ndim|nbytes|itemsize|m?[TH]|__.*", re.DOTALL
+)
 _PLAIN_CLASSES: Final = frozenset(
     {"torch.Tensor", "torch._tensor.Tensor", "torch.nn.parameter.Parameter"}
 )
@@ -216,7 +218,7 @@ def _with_flags(tensor: object, flags: object = None) -> object:
 
 def _parameter(call: Call) -> object:
     """A parameter is its tensor. Further arguments are flags, hooks and attributes."""
-    tensor, *_ = _arity(call, 1, 4)
+    tensor, *_ = _arity(call, *_OF_PARAMETERS[call.type_name.rpartition(".")[2]])
     if not isinstance(tensor, Tensor | RefusedTensor):
         raise MalformedError("a parameter made of something else", found=describe(tensor))
     return _with_attributes(tensor, call.args[3]) if len(call.args) == 4 else tensor
@@ -231,7 +233,8 @@ def _rebuild_from_type(call: Call) -> object:
     if not isinstance(tensor, Tensor):
         return tensor if isinstance(tensor, RefusedTensor) else call
     if not isinstance(cls, Global) or cls.dotted not in _PLAIN_CLASSES:
-        return RefusedTensor(f"{describe(cls)}-class")
+        name = printable(cls.dotted) if isinstance(cls, Global) else describe(cls)
+        return RefusedTensor(name)
     return _with_attributes(tensor, state)
 
 
@@ -269,6 +272,12 @@ def _dict(call: Call) -> object:
     return Dict(type_name=name)
 
 
+# The least and the most arguments.
+_OF_PARAMETERS: Final = {
+    "_rebuild_parameter": (3, 3),
+    "_rebuild_parameter_with_state": (4, 4),
+    "Parameter": (1, 2),
+}
 # Calls that give a dense tensor, a shape or a plain container.
 CALLS: Final[dict[str, Callable[[Call], object]]] = {
     "collections.OrderedDict": _dict,

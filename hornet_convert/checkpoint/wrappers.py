@@ -9,7 +9,8 @@ The rule. A *set* is a dict with tensors directly in it.
    is no plain one, the one averaged set.
 3. With a rival the file is refused, and `--key` decides. Rivals are: a second such set; tensors in
    something other than a dict under such a key; and a set anywhere else, in whatever it lies, with
-   at least half of the names of the one taken (prefixes such as `module.` aside).
+   at least half of the names of the one taken (prefixes such as `module.` aside), be its tensors
+   stored or made by a call, such as `torch.Tensor(…)`, that only torch carries out.
 
 Averaged (EMA) weights are known by the names that trainers give them. The authors' trainer writes
 `model_ema` beside `model`, timm `state_dict_ema` beside `state_dict`, mmcv buffers called `ema_…`
@@ -19,12 +20,12 @@ among the weights; it often exchanges the two before it saves, which no file tel
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Collection
 from typing import Final
 
 from hornet_convert.checkpoint.inert import Call, Dict, Set, describe
+from hornet_convert.checkpoint.prefixes import MODULE, bare
 from hornet_convert.checkpoint.tree import Leaf, shown, walk
 from hornet_convert.errors import AmbiguousError, UnsupportedError, UsageError
 from hornet_convert.text import listed, printable
@@ -34,11 +35,8 @@ EMA_WRAPPERS: Final = (
     "model_ema", "ema", "state_dict_ema", "ema_state_dict", "model_ema_state_dict", "ema_model",
 )  # fmt: skip
 EMA_PREFIX: Final = "ema_"
-MODULE_PREFIX: Final = "module."
 MMENGINE: Final = (("state_dict",), ("ema_state_dict",))  # paths of the average and of the raw ones
 DEEPEST: Final = 4  # keys
-
-_PREFIXES: Final = re.compile(r"(?:(?:module|_orig_mod|model|backbone)\.)*")
 
 Pairs = list[tuple[object, object]]
 Places = dict[tuple[str, ...], object]
@@ -146,9 +144,12 @@ def _elsewhere(root: object, taken: object, seen: set[int]) -> list[str]:
 
 
 def _names(weights: Pairs) -> set[str]:
-    """Names of tensors, without prefixes."""
-    named = [name for name, value in weights if isinstance(name, str) and isinstance(value, Leaf)]
-    return {_PREFIXES.sub("", name, count=1) for name in named}
+    """Names of tensors, and of what calls give: to torch these may be tensors. No prefixes."""
+    return {
+        bare(name)
+        for name, value in weights
+        if isinstance(name, str) and isinstance(value, Leaf | Call)
+    }
 
 
 def pairs(value: object) -> Pairs:
@@ -201,8 +202,8 @@ def unmangled(plain: Pairs, averaged: Pairs) -> Pairs:
     names: dict[str, str] = {}
     for name, _ in plain:
         if isinstance(name, str):
-            bare = name.removeprefix(MODULE_PREFIX)
-            for spelled in (name, bare, name.replace(".", "_"), bare.replace(".", "_")):
+            inner = name.removeprefix(MODULE)
+            for spelled in (name, inner, name.replace(".", "_"), inner.replace(".", "_")):
                 names.setdefault(spelled, name)
     bare_names = [str(name).removeprefix(EMA_PREFIX) for name, _ in averaged]
     return [(names.get(n, n), value) for n, (_, value) in zip(bare_names, averaged, strict=True)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -26,6 +27,7 @@ _END: Final = struct.Struct("<4s4H2LH")
 _LOCATOR: Final = struct.Struct("<4sLQL")
 _END64: Final = struct.Struct("<4sQ2H2L4Q")
 _LOCAL: Final = struct.Struct("<4s5H3L2H")
+_CENTRAL, _LENGTHS = 46, 28  # bytes of a row but for its texts, the place of their lengths
 _ENCRYPTED: Final = 0x0001 | 0x0040 | 0x2000
 _DESCRIBED, _UTF8 = 0x0008, 0x0800
 _OVERLAP: Final = "a zip entry reaches into what follows it"
@@ -42,13 +44,15 @@ class Entry:
     crc32: int
 
 
-def read_directory(file: io.FileIO, size: int) -> dict[str, Entry]:
-    """Every entry of the archive by name.
+def read_directory(
+    file: io.FileIO, size: int, look: Callable[[list[str]], None]
+) -> dict[str, Entry]:
+    """Every entry of the archive by name; `look` sees the names before all else and may refuse.
 
     Raises MalformedError where the archive contradicts itself, UnsupportedError for compression and
     encryption, which torch does not write.
     """
-    start, count = _find_directory(file, size)
+    start, count, length = _find_directory(file, size)
     try:
         rows = zipfile.ZipFile(file, metadata_encoding="utf-8").infolist() if count else []
     except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, struct.error) as error:
@@ -56,6 +60,8 @@ def read_directory(file: io.FileIO, size: int) -> dict[str, Entry]:
     if len(rows) != count:
         what = "the zip directory does not hold as many entries as it claims"
         raise MalformedError(what, expected=str(count), found=str(len(rows)))
+    _check_lengths(read_at(file, start, length), count)
+    look([row.filename for row in rows])
     _check_names(rows)
     for row in rows:
         _check_row(row)
@@ -74,12 +80,12 @@ def read_directory(file: io.FileIO, size: int) -> dict[str, Entry]:
     return {row.orig_filename: entries[row.orig_filename] for row in rows}
 
 
-def _find_directory(file: io.FileIO, size: int) -> tuple[int, int]:
-    """(offset, entries) of the directory, which zipfile would also look for elsewhere."""
+def _find_directory(file: io.FileIO, size: int) -> tuple[int, int, int]:
+    """(offset, entries, bytes) of the directory, which zipfile would also look for elsewhere."""
     tail_size = min(size, _END.size + _LOCATOR.size + _END64.size)
     tail = read_at(file, size - tail_size, tail_size)
     end = size - _END.size
-    if tail[-_END.size :][:4] != b"PK\5\6" or tail[-2:] != b"\0\0":
+    if end < 0 or tail[-_END.size :][:4] != b"PK\5\6" or tail[-2:] != b"\0\0":
         raise _no_end_record(file, size)
     short = values = _END.unpack(tail[-_END.size :])[1:-1]
     locator = tail[-_END.size - _LOCATOR.size : -_END.size]
@@ -108,19 +114,19 @@ def _find_directory(file: io.FileIO, size: int) -> tuple[int, int]:
         )
     if count > MAX_ENTRIES or length > MAX_DIRECTORY:
         raise MalformedError("the zip directory is too large", found=f"{count} entries")
-    return start, count
+    return start, count, length
 
 
 def _no_end_record(file: io.FileIO, size: int) -> MalformedError:
     """Why there is none: cut off, or followed by a comment or other bytes."""
     tail_at = max(size - (1 << 16) - _END.size, 0)
     found = read_at(file, tail_at, size - tail_at).rfind(b"PK\5\6")
-    if found < 0:
+    if found < 0 or size - tail_at - found < _END.size:
         return cut_off("the zip archive has no end record", size + _END.size, size)
     return not_of_torch(
         "something follows the zip archive",
         expected="its end record as the last bytes, without a comment",
-        found=f"{max(size - tail_at - found - _END.size, 0)} more bytes",
+        found=f"{size - tail_at - found - _END.size} more bytes",
     )
 
 
@@ -139,6 +145,18 @@ def _check_names(rows: list[zipfile.ZipInfo]) -> None:
         if folder or not name.isprintable() or "\\" in name or name.startswith("/"):
             what = "a zip entry that is not a plain file, or whose name is not plain"
             raise not_of_torch(what, where=_show(row))
+
+
+def _check_lengths(directory: bytes, count: int) -> None:
+    """Every row ends within the directory, where zipfile cuts what reaches beyond."""
+    at = 0
+    for _ in range(count):
+        if at + _CENTRAL > len(directory):
+            break
+        at += _CENTRAL + sum(struct.unpack_from("<3H", directory, at + _LENGTHS))
+    if at != len(directory):
+        what = "the lengths in the zip directory do not add up"
+        raise MalformedError(what, expected=f"{len(directory)} bytes", found=f"{at} bytes")
 
 
 def _check_row(row: zipfile.ZipInfo) -> None:

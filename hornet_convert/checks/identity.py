@@ -5,7 +5,8 @@ Pure: works on names, dtypes and shapes alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from hornet_convert.checkpoint.tensors import Tensor
@@ -14,6 +15,7 @@ from hornet_convert.family.architecture import Architecture, Shape
 from hornet_convert.family.layouts import Layout
 
 CLASSIFIER = ("head.fc.weight", "head.fc.bias")
+STAGE_NORM = re.compile(r"(?:backbone\.)?norm[0-3]\.(?:weight|bias)")
 FINAL_NORM = ("head.norm.weight", "head.norm.bias")
 
 
@@ -23,7 +25,8 @@ class Identity:
 
     `names` maps the source's keys to reference names; `num_classes` is read off the classifier,
     None if there is none; `missing` are reference names; `unknown` and `doubled` are source keys;
-    `misshapen` has (expected shape, found shape) by reference name.
+    `misshapen` has (expected shape, found shape) by reference name. `stage_norms` are source keys
+    of the norms that detectors have after each stage, which are in no classification checkpoint.
     """
 
     layout: Layout | None = None
@@ -34,6 +37,7 @@ class Identity:
     unknown: tuple[str, ...] = ()
     doubled: tuple[tuple[str, ...], ...] = ()
     misshapen: Mapping[str, tuple[Shape, Shape]] = field(default_factory=dict)
+    stage_norms: tuple[str, ...] = ()
 
     @property
     def name(self) -> str | None:
@@ -47,9 +51,9 @@ class Identity:
 
     @property
     def backbone(self) -> bool:
-        """Whether it is all but classifier and final norm: what the authors' detectors load."""
+        """Whether it is all but classifier and final norm: what detectors load."""
         headless = self.num_classes is None and set(self.missing) == set(FINAL_NORM)
-        return self.layout == "official" and headless
+        return self.layout in ("official", "openmmlab") and headless
 
     @property
     def complete(self) -> bool:
@@ -76,9 +80,13 @@ def identify(tensors: Mapping[str, Tensor], expected: Architecture | None = None
     guess = architecture.infer(shapes) or expected
     # Rows of the classifier, from its weight or, without one, its bias.
     num_classes = next((shapes[name][0] for name in CLASSIFIER if shapes.get(name)), None)
+    final = set(FINAL_NORM) & set(mapping.names.values())
+    norms = () if final and layout != "openmmlab" else _stage_norms(mapping.unknown)
+    unknown = tuple(key for key in mapping.unknown if key not in norms)
     told = Identity(
-        layout, guess, num_classes, mapping.names, (), mapping.unknown, mapping.collisions
-    )
+        layout, guess, num_classes, mapping.names, (), unknown, mapping.collisions,
+        stage_norms=norms,
+    )  # fmt: skip
     if guess is None:
         return told
     # A classifier of no rows is one of a wrong shape: it should have one row at least.
@@ -87,10 +95,14 @@ def identify(tensors: Mapping[str, Tensor], expected: Architecture | None = None
     return replace(
         told,
         missing=tuple(name for name in wanted if name not in shapes),
-        unknown=mapping.unknown + strangers,
+        unknown=unknown + strangers,
         misshapen={
             name: (wanted[name], shape)
             for name, shape in shapes.items()
             if shape != wanted.get(name, shape)
         },
     )
+
+
+def _stage_norms(keys: Iterable[str]) -> tuple[str, ...]:
+    return tuple(key for key in keys if STAGE_NORM.fullmatch(key))

@@ -65,14 +65,19 @@ class ModelFile:
 
 
 def examine(
-    checkpoint: Checkpoint, *, model: str | None = None, key: str | None = None, ema: bool = False
+    checkpoint: Checkpoint,
+    *,
+    model: str | None = None,
+    key: str | None = None,
+    ema: bool = False,
+    prefix: str | None = None,
 ) -> ModelFile:
     """Choose the state dict in an open checkpoint and identify it; reads no tensor.
 
-    `model` is what the user says it is, in any spelling `zoo.find` or `Architecture` knows; `key`
-    and `ema` choose among several sets of weights, see `select_state_dict`.
+    `model` is what the user says it is, in any spelling `zoo.find` or `Architecture` knows; `key`,
+    `ema` and `prefix` choose the weights, see `select_state_dict`.
     """
     asked = None if model is None else zoo.architecture_of(model)
-    state = select_state_dict(checkpoint.root, key=key, ema=ema)
+    state = select_state_dict(checkpoint.root, key=key, ema=ema, prefix=prefix)
     identity = identify(state.tensors, asked)
     return ModelFile(checkpoint, state, identity, None if asked is None else asked.name)

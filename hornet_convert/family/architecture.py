@@ -83,6 +83,26 @@ class Architecture:
         side = self.filter_resolution // (4 << stage)
         return side, side // 2 + 1
 
+    def openmmlab_arch(self) -> str | None:
+        """The `arch` that mmpretrain's HorNet has to be given; None where one of its names will do.
+
+        Its "large-gf384" is made for other filters, (24, 12) and (13, 7), and no other name is for
+        images of another size than 224.
+        """
+        if self.filter_resolution in (None, NATIVE_RESOLUTION) and self.width in WIDTHS.values():
+            return None
+        spectra = (self.filter_shape(stage) for stage in range(4))
+        filters = [
+            f"dict(type='GF', h={found[0]}, w={found[1]})"
+            if found
+            else "dict(type='DW', kernel_size=7)"
+            for found in spectra
+        ]
+        return (
+            f"dict(base_dim={self.width}, depths={list(DEPTHS)}, orders={list(ORDERS)}, "
+            f"dw_cfg=[{', '.join(filters)}])"
+        )
+
     def shapes(self, num_classes: int | None) -> dict[str, Shape]:
         """Every tensor of the model in the reference layout, in the order of the computation.
 

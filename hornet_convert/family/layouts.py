@@ -130,9 +130,15 @@ def detect(keys: Iterable[str]) -> Layout | None:
     A tie goes to the layout listed first: names of different layouts do not overlap except for
     `head.fc`, which alone does not make a model.
     """
-    counts = dict.fromkeys(LAYOUTS, 0)
+    found = counts(keys)
+    best = max(LAYOUTS, key=lambda layout: found[layout])
+    return best if found[best] else None
+
+
+def counts(keys: Iterable[str]) -> dict[Layout, int]:
+    """How many of the keys belong to each layout."""
+    found = dict.fromkeys(LAYOUTS, 0)
     for key in keys:
         for layout in LAYOUTS:
-            counts[layout] += _pattern(layout).fullmatch(key) is not None
-    best = max(LAYOUTS, key=lambda layout: counts[layout])
-    return best if counts[best] else None
+            found[layout] += _pattern(layout).fullmatch(key) is not None
+    return found

@@ -16,11 +16,11 @@ import sys
 import time
 import zipfile
 import zlib
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from types import FrameType
 
+from fuzz.mutate import in_bytes
 from hornet_convert.checkpoint.reader import open_checkpoint
 from hornet_convert.checkpoint.state_dict import select_state_dict
 from hornet_convert.errors import HornetConvertError
@@ -28,87 +28,6 @@ from tests.reader.assemble import Entry, Zip
 
 MEMORY = 400 << 20  # bytes of address space beyond what the interpreter and numpy take
 SECONDS = 20
-INTERESTING = [
-    *(0, 1, 7, 8, 63, 64, 127, 128, 255, 256),
-    *(1 << 15, 1 << 31, (1 << 32) - 1, (1 << 63) - 1),
-]
-OPCODES = (
-    b"(.012FIJKLMNPQRSTUVXabcd}eghijl]opqrstu)G\x80\x81\x82\x85\x88\x8a\x8b\x8c\x8f\x90\x93\x94\x95"
-)
-
-Mutation = Callable[[bytearray, random.Random], None]
-
-
-def _flip(data: bytearray, r: random.Random) -> None:
-    data[r.randrange(len(data))] ^= 1 << r.randrange(8)
-
-
-def _byte(data: bytearray, r: random.Random) -> None:
-    data[r.randrange(len(data))] = r.randrange(256)
-
-
-def _digit(data: bytearray, r: random.Random) -> None:
-    """Change a small number or a digit, which most counts here are made of."""
-    where = r.randrange(len(data))
-    data[where] = (data[where] + r.choice((-1, 1, 2, -2))) % 256
-
-
-def _opcode(data: bytearray, r: random.Random) -> None:
-    data[r.randrange(len(data))] = r.choice(OPCODES)
-
-
-def _number(data: bytearray, r: random.Random) -> None:
-    width = r.choice((1, 2, 4, 8))
-    value = (r.choice(INTERESTING) & ((1 << 8 * width) - 1)).to_bytes(width, "little")
-    where = r.randrange(len(data))
-    data[where : where + width] = value[: len(data) - where]
-
-
-def _insert(data: bytearray, r: random.Random) -> None:
-    where = r.randrange(len(data) + 1)
-    data[where:where] = r.randbytes(r.randrange(1, 9))
-
-
-def _insert_opcodes(data: bytearray, r: random.Random) -> None:
-    where = r.randrange(len(data) + 1)
-    data[where:where] = bytes(r.choices(OPCODES, k=r.randrange(1, 4)))
-
-
-def _delete(data: bytearray, r: random.Random) -> None:
-    where = r.randrange(len(data))
-    del data[where : where + r.randrange(1, 17)]
-
-
-def _copy(data: bytearray, r: random.Random) -> None:
-    start, where, length = r.randrange(len(data)), r.randrange(len(data)), r.randrange(1, 65)
-    part = data[start : start + length]
-    if r.random() < 0.5:
-        data[where:where] = part
-    else:
-        data[where : where + len(part)] = part
-
-
-def _cut(data: bytearray, r: random.Random) -> None:
-    del data[r.randrange(len(data)) :]
-
-
-def _append(data: bytearray, r: random.Random) -> None:
-    data += r.randbytes(r.randrange(1, 40))
-
-
-MUTATIONS: tuple[Mutation, ...] = (
-    *(_flip, _flip, _byte, _byte, _digit, _digit, _digit, _opcode, _opcode, _number, _number),
-    *(_insert, _insert_opcodes, _delete, _copy, _copy, _cut, _append),
-)
-
-
-def mutated(data: bytes, r: random.Random) -> bytes:
-    """One to five random changes."""
-    changed = bytearray(data)
-    for _ in range(r.choice((1, 1, 1, 1, 2, 2, 3, 5))):
-        if changed:
-            r.choice(MUTATIONS)(changed, r)
-    return bytes(changed)
 
 
 @lru_cache
@@ -125,9 +44,9 @@ def broken(base: Path, seed: int, number: int) -> bytes:
     r = random.Random(f"{base.name} {seed} {number}")
     data = base.read_bytes()
     if base.suffix != ".zip" or number % 2 == 0:
-        return mutated(data, r)
+        return in_bytes(data, r)
     entries = [
-        Entry(name, mutated(content, r) if name.endswith("/data.pkl") else content)
+        Entry(name, in_bytes(content, r) if name.endswith("/data.pkl") else content)
         for name, content in _entries(data)
     ]
     return Zip(entries).build()

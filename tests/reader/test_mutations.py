@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from fuzz import pickles as fuzz_pickles
 from fuzz import reader as fuzz_reader
 from tests.reader import mutations
 
@@ -43,9 +42,3 @@ def test_the_judge_sees_wrong_tensors_and_failures(
     assert "other tensors" in wrong[0]
     assert "plain.legacy 1: E" in wrong[1]
     assert "canary" in wrong[2]
-
-
-@pytest.mark.parametrize("number", range(len(fuzz_pickles.seeds())))
-def test_the_seeds_of_the_pickle_fuzzer(number: int) -> None:
-    """The coverage-guided fuzzer starts from pickles that pass its own conditions."""
-    fuzz_pickles.target(fuzz_pickles.seeds()[number])

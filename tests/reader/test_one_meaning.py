@@ -14,7 +14,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from hornet_convert.errors import FileRefusedError, MalformedError, UnsupportedError
+from hornet_convert.errors import AmbiguousError, FileRefusedError, MalformedError, UnsupportedError
 from tests.reader.assemble import (
     Entry,
     Zip,
@@ -180,6 +180,34 @@ def test_what_torch_reads_is_read_as_it_does(name: str, legacy: bool, path: Path
     saved(path, SAME[name], legacy)
     assert GOOD == theirs(path, weights_only=False)
     assert {"w": STORED["0"]} == read(path)
+
+
+CALLED: dict[str, bytes] = {
+    "torch.Tensor of a tensor": call(named("torch", "Tensor"), OTHER),
+    "torch.FloatTensor of numbers": call(
+        named("torch", "FloatTensor"), b"](" + b"".join(b"K%c" % n for n in range(50, 62)) + b"e"
+    ),
+    "a tensor rebuilt twice over": call(
+        FROM_TYPE,
+        FROM_TYPE,
+        named("torch", "Tensor"),
+        row(REBUILD, named("torch", "Tensor"), ARGS.replace(b"GOOD", b"EVIL"), b"}"),
+        b"}",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_weights_that_only_torch_makes_are_a_rival(name: str, path: Path) -> None:
+    """Under `model` calls that are not carried out here, under `state_dict` good weights."""
+    whole = items(
+        (text("model"), items((text("w"), CALLED[name]))),
+        (text("state_dict"), items((text("w"), W))),
+    )
+    saved(path, whole, legacy=False)
+    assert EVIL == torch.load(path, weights_only=True)["model"]["w"].tolist()
+    with pytest.raises(AmbiguousError, match="several sets of weights"):
+        read(path)
 
 
 def test_a_storage_key_with_nul(path: Path) -> None:

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from hornet_convert.checkpoint.inert import Call, Dict, Global, Set
 from hornet_convert.checkpoint.pickle_stream import Stream, TooLargeError
 from hornet_convert.checkpoint.pickles import MAX_MEMORY, Machine, Meaning
+from hornet_convert.checkpoint.tensors import Storage
+from hornet_convert.checkpoint.torch_objects import TorchMeaning
 from hornet_convert.errors import FileRefusedError, MalformedError
 
 SCALARS = (
@@ -142,6 +144,18 @@ def test_foreign_objects_become_descriptions() -> None:
     error = read(pickle.dumps(ValueError("x"), 2))
     assert isinstance(error, Call)
     assert ("x",) == error.args
+
+
+def test_attributes_of_a_dict_are_those_of_every_state() -> None:
+    """Each state adds to those before, as it is when it is given."""
+    ordered = b"ccollections\nOrderedDict\n)R"
+    first, second = b"}q\0K\1K\2s", b"}X\1\0\0\0bK\4s"
+    states = first.replace(b"K\1", b"X\1\0\0\0a") + b"b" + second + b"b"
+    body = ordered + b"q\1" + states + b"0h\0X\1\0\0\0cK\5s0h\1."
+    done = Machine(stream(body), TorchMeaning(5, lambda found: Storage(0, 0))).run()
+    assert isinstance(done, Dict)
+    assert done.state is not None
+    assert {"a": 2, "b": 4} == dict(done.state.items())
 
 
 def test_names_and_their_use_are_noted() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hornet_convert.checkpoint.inert import Call
 from hornet_convert.checkpoint.reader import open_checkpoint
 from hornet_convert.errors import MalformedError
-from tests.reader.assemble import items, named, storage, tensor, text, zip_file
+from tests.reader.assemble import call, items, named, storage, tensor, text, zip_file
 from tests.reader.reading import read
 
 VALUES = struct.pack("<6f", *range(6))
@@ -50,6 +50,13 @@ OUT_OF_BOUNDS: dict[str, Callable[[], bytes]] = {
     "an element set": lambda: tensor(storage("0", 6), (6,), (1,)) + b"K\x01K\x2as",
     "a key with NUL": lambda: tensor(storage("0\0", 6), (6,), (1,)),
     "an integer key": lambda: tensor(storage("0", 6).replace(text("0"), b"K\0"), (6,), (1,)),
+    "a parameter without its flags": lambda: call(
+        named("torch._utils", "_rebuild_parameter"), tensor(storage("0", 6), (6,), (1,))
+    ),
+    "attributes that are a text": lambda: call(
+        named("torch._utils", "_rebuild_parameter_with_state"),
+        *(tensor(storage("0", 6), (6,), (1,)), b"\x88", b"N", text("b")),
+    ),
     "no storage": lambda: tensor(b"N", (6,), (1,)),
     "missing key": lambda: tensor(storage("1", 6), (6,), (1,)),
     "key out of its folder": lambda: tensor(storage("../data/0", 6), (6,), (1,)),

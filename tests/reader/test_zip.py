@@ -137,6 +137,7 @@ BROKEN: dict[str, tuple[Zip, str]] = {
     "storage too short": (Zip(changed(data=VALUES[:20])), "another size"),
     "storage too long": (Zip(changed(data=VALUES * 2)), "another size"),
     "byte order unknown": (Zip(changed(1, data=b"middle")), "byte order"),
+    "alignment unknown": (more("archive/.storage_alignment", b"little"), "invalid alignment"),
     "byte order huge": (Zip(changed(1, data=b"l" * 100)), "too large"),
     "version unknown": (Zip(changed(3, data=b"11\n")), "version"),
     "version in its other place": (more("archive/.data/version", b"11\n"), "version"),
@@ -283,4 +284,22 @@ def test_another_programs_archive_is_no_checkpoint(path: Path) -> None:
     """A zip that torch did not write is told apart from a damaged checkpoint."""
     path.write_bytes(Zip([Entry("word/document.xml", b"<x/>")]).build())
     with pytest.raises(NotACheckpointError, match=r"word/document\.xml"):
+        read(path)
+
+
+@pytest.mark.parametrize("size", [4, 16, 21])
+def test_an_archive_that_ends_within_its_end_record(size: int, tmp_path: Path) -> None:
+    """An empty archive cut off: refused, however little of it is there."""
+    path = tmp_path / "x.pth"
+    path.write_bytes((b"PK\5\6" + bytes(18))[:size])
+    with pytest.raises(MalformedError, match="no end record"):
+        open_checkpoint(path)
+
+
+def test_a_row_that_reaches_beyond_its_directory(path: Path) -> None:
+    """The last row claims more than there is, which Python's zipfile cuts and torch refuses."""
+    data = bytearray(Zip(entries()).build())
+    data[data.rindex(b"PK\1\2") + 30] = 0x98  # bytes of its extra field
+    path.write_bytes(data)
+    with pytest.raises(MalformedError, match="do not add up"):
         read(path)

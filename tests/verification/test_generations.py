@@ -175,7 +175,7 @@ def test_verify_says_it(tmp_path: Path) -> None:
     weights = small.tensors("w8", num_classes=None)
     weights |= {f"norm{s}.{p}": torch.ones(8 << s) for s in range(4) for p in ("weight", "bias")}
     del weights["norm.weight"], weights["norm.bias"]
-    assert "backbone of a detector" in checked("backbone.pth")["keys"]
+    assert "a backbone for detection or segmentation" in checked("backbone.pth")["keys"]
 
 
 def test_the_wrong_filters_of_large_gf384(tmp_path: Path) -> None:
