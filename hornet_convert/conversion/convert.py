@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from hornet_convert.checkpoint.metadata import own
 from hornet_convert.checkpoint.reader import open_checkpoint
-from hornet_convert.checkpoint.state_dict import select_state_dict
 from hornet_convert.checks.checks import run_checks
 from hornet_convert.checks.findings import Findings
 from hornet_convert.checks.model_file import ModelFile, examine
@@ -19,19 +20,20 @@ from hornet_convert.checks.scan import Scan, scan
 from hornet_convert.checks.verify import NO_FORWARD, UNSOUND, report_on, required, statistics_of
 from hornet_convert.conversion.plan import Plan, plan
 from hornet_convert.conversion.proof import Proof, Prove, edits_note, overflow
-from hornet_convert.conversion.provenance import require_place, write_provenance
-from hornet_convert.conversion.readback import read_back
+from hornet_convert.conversion.provenance import provenance
+from hornet_convert.conversion.publish import already_there, in_the_way, require_published
+from hornet_convert.conversion.readback import Back, Wanted, read_back, wanted
 from hornet_convert.conversion.request import Request
 from hornet_convert.conversion.write import write
-from hornet_convert.errors import DiskError
 from hornet_convert.family import file_names, zoo
 from hornet_convert.files.errors import disk_errors
-from hornet_convert.files.reading import sha256_of
-from hornet_convert.files.writing import Temporary, temporary
-from hornet_convert.report.check import Check, not_checked
+from hornet_convert.files.writing import Temporary, publish_bytes, temporary
+from hornet_convert.report.check import Check, failed, not_checked
 from hornet_convert.report.progress import Progress, reading
 from hornet_convert.report.report import Report
 from hornet_convert.report.verdict import Level
+
+OTHER_WEIGHTS: Final = "other weights were taken than those that are meant"
 
 
 def convert(
@@ -53,7 +55,13 @@ def convert(
         The file cannot be read as a checkpoint, or the result cannot be made or written.
     """
     with open_checkpoint(path) as checkpoint:
-        file = examine(checkpoint, model=request.model, key=request.key, ema=request.ema)
+        file = examine(
+            checkpoint,
+            model=request.model,
+            key=request.key,
+            ema=request.ema,
+            prefix=request.prefix,
+        )
         level = required(file, request.require)
         if file.identity.sound:
             made = plan(file.identity, file.tensors, request.edits, request.layout)
@@ -75,47 +83,35 @@ def _converted(
     progress: Progress | None,
 ) -> Report:
     """Write a sound state dict to a temporary file, prove it, and publish it."""
+    asked = wanted(file, request)
     edits = file_names.history(own(file.checkpoint.metadata).get("edits", ""), made.tokens)
     seen, fingerprint, losses = write(
         file, made, request.format, edits, result, reading(progress, "converting")
     )
-    with _syncing(result):
-        if prove is None:
-            proof = Proof(not_checked("forward", NO_FORWARD))
-        else:
-            with open_checkpoint(result.path) as reopened:
-                proof = prove(file, made, reopened, select_state_dict(reopened.root).tensors)
-        # Opened once more: what is published is what can be read now, after all else has run.
-        with open_checkpoint(result.path) as reopened:
-            back = reading(progress, "reading back")
-            sha256, readback = read_back(file, seen, request, reopened, proof.loaded, back)
+    if isinstance(asked, Check):
+        proof, back = Proof(not_checked("forward", OTHER_WEIGHTS)), Back(asked)
+    else:
+        proof, back = _proved(file, seen, request, asked, result, prove, progress)
+    too_large = overflow(made, losses)
     findings = Findings(
-        file,
-        seen,
-        proof.check,
-        tuple(request.claims),
-        level,
-        readback,
-        overflow(made, losses),
+        file, seen, proof.check, tuple(request.claims), level, back.check, too_large
     )
     rows = run_checks(findings)
-    if any(row.status == "fail" for row in rows):
+    if back.said is None or any(row.status == "fail" for row in rows):
         return _report(findings, rows, request, progress)
     # Other weights in the file than its plain ones are not those that its published name means.
-    row = None if request.ema or request.key else request.row or _published(file, seen)
+    chosen = request.ema or request.key or request.prefix
+    row = None if chosen else request.row or _published(file, seen)
     stem = file_names.stem(made.architecture, made.num_classes, edits, row)
-    final = request.out / file_names.file_name(stem, sha256, request.format)
+    final = request.out / file_names.file_name(stem, back.sha256, request.format)
     notes = [*made.notes, *edits_note(made, losses), *proof.notes]
     if made.rounded and prove is None:
         notes.append(f"how far {made.rounded} moves the outputs was not measured: {NO_FORWARD}")
     if fingerprint != findings.fingerprint:
         notes.append(f"the result's own fingerprint is {fingerprint}")
-    require_place(final, request.force)
-    if _already_there(final, sha256, request.force):
+    there = already_there(final, back.sha256, request.force)
+    if there:
         notes.append(f"{final.name} was there already, the same")
-    else:
-        with disk_errors(final, "renaming"):
-            result.publish(final)
     report = _report(
         findings,
         rows,
@@ -123,7 +119,7 @@ def _converted(
         progress,
         notes,
         output=str(final) if request.keep else None,
-        output_sha256=sha256,
+        output_sha256=back.sha256,
         conversion={
             "format": request.format,
             "layout": made.target,
@@ -135,8 +131,41 @@ def _converted(
             "drift": proof.drift,
         },
     )
-    write_provenance(report, file, final)
+    told = provenance(report, file, request, final.name)
+    record = json.dumps(told, indent=2, allow_nan=False).encode() + b"\n"
+    problem = back.said.contradicted(Path(report.output or final), json.loads(record))
+    problem = problem or in_the_way(final, back.sha256, request.force)
+    if problem is not None:
+        findings = replace(findings, readback=failed("readback", problem))
+        return _report(findings, run_checks(findings), request, progress)
+    if not there:
+        with disk_errors(final, "renaming"):
+            result.publish(final)
+    publish_bytes(record, final.with_suffix(".json"))
+    require_published(final, None if there else back.stamp, back.sha256, record)
     return report
+
+
+def _proved(
+    file: ModelFile,
+    seen: Scan,
+    request: Request,
+    asked: Wanted,
+    result: Temporary,
+    prove: Prove | None,
+    progress: Progress | None,
+) -> tuple[Proof, Back]:
+    """Open a written file again, and prove it while it is synced to the disk."""
+    with _syncing(result):
+        if prove is None:
+            proof = Proof(not_checked("forward", NO_FORWARD))
+        else:
+            with open_checkpoint(result.path) as reopened:
+                proof = prove(file, asked, reopened)
+        # Opened once more: what is published is what can be read now, after all else has run.
+        with open_checkpoint(result.path) as reopened:
+            back = reading(progress, "reading back")
+            return proof, read_back(file, seen, request, asked, reopened, proof.loaded, back)
 
 
 def _report(
@@ -173,22 +202,3 @@ def _published(file: ModelFile, seen: Scan) -> zoo.Published | None:
     """The row whose current file the source is, going by the digits of its SHA-256."""
     row = file.identity.published
     return row if row is not None and seen.sha256.startswith(row.sha8) else None
-
-
-def _already_there(final: Path, sha256: str, force: bool) -> bool:
-    """Whether the very same file has the name already; refuses another one unless forced."""
-    if not os.path.lexists(final):
-        return False
-    digest = None
-    if final.is_file():
-        with disk_errors(final, "reading"):
-            digest, _ = sha256_of(final)
-    if digest != sha256 and not force:
-        raise DiskError(
-            "another file has the result's name",
-            where=str(final),
-            expected=f"SHA-256 {sha256}",
-            found="not a regular file" if digest is None else f"SHA-256 {digest}",
-            hint="It may be a damaged copy. --force replaces it.",
-        )
-    return digest == sha256

@@ -115,9 +115,11 @@ def plan(
     num_classes = None if without_head else len(rows) if rows else identity.num_classes
     keys = {name: key for key, name in identity.names.items()}
     layout: Layout = "official" if target == "backbone" else target
+    # OpenMMLab's detectors take a backbone without norms as it is; they have a norm for each stage.
+    normless = target == "backbone" or (target == "openmmlab" and identity.backbone)
     parts: dict[str, Part] = {}
     for name, shape in goal.shapes(num_classes).items():
-        if target == "backbone" and name in FINAL_NORM:
+        if normless and name in FINAL_NORM:
             continue
         if name not in keys:
             raise UsageError(
@@ -149,7 +151,7 @@ def plan(
         num_classes,
         tokens,
         left_out=tuple(name for name in keys if name not in used),
-        starts_fresh=BACKBONE_NORMS if target == "backbone" else (),
+        starts_fresh=BACKBONE_NORMS if normless else (),
         notes=notes,
     )
 
@@ -191,6 +193,8 @@ def _tokens_and_notes(
             notes.append("--head none: there is no classifier to leave out")
         else:
             tokens.append("no-head")
+    if target == "openmmlab" and (arch := goal.openmmlab_arch()) is not None:
+        notes.append(f"mmpretrain has no name for this model; its backbone takes arch={arch}")
     if edits.dtype is not None:
         if any(part.recast for part in parts.values()):
             tokens.append(edits.dtype)

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from hornet_convert.checkpoint.reader import Checkpoint
-from hornet_convert.checkpoint.tensors import Tensor
 from hornet_convert.checks.model_file import ModelFile
 from hornet_convert.conversion.plan import Plan
-from hornet_convert.conversion.readback import Loaded
+from hornet_convert.conversion.readback import Loaded, Wanted
 from hornet_convert.numbers.casting import Losses
 from hornet_convert.report.check import Check
 from hornet_convert.text import by_block
@@ -30,11 +29,11 @@ class Proof:
     notes: tuple[str, ...] = ()
 
 
-Prove = Callable[[ModelFile, Plan, Checkpoint, Mapping[str, Tensor]], Proof]
+Prove = Callable[[ModelFile, Wanted, Checkpoint], Proof]
 """Compares what the source computes with what the reference model does with the result.
 
-Given the source, the plan, and the written file opened again with its state dict. It needs torch,
-so it comes from above.
+Given the source, what was asked for, and the written file opened again. It needs torch, so it comes
+from above.
 """
 
 

@@ -2,50 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
 import platform
 import sys
-from pathlib import Path
 from typing import Any
 
 from hornet_convert.checks.model_file import ModelFile
-from hornet_convert.errors import DiskError
-from hornet_convert.files.errors import disk_errors
-from hornet_convert.files.writing import publish_bytes, refuse_special
+from hornet_convert.conversion.request import Request
 from hornet_convert.report.report import Report
 
-MAX_RECORD_BYTES = 1 << 22
 
-
-def write_provenance(report: Report, file: ModelFile, final: Path) -> None:
-    """Write `<name of the result>.json` beside the result at `final`."""
-    text = json.dumps(provenance(report, file, final.name), indent=2, allow_nan=False)
-    publish_bytes(text.encode() + b"\n", final.with_suffix(".json"))
-
-
-def require_place(final: Path, force: bool) -> None:
-    """Raise DiskError if the record of `final` would replace what is no record of it."""
-    place = final.with_suffix(".json")
-    refuse_special(place)
-    if force or not os.path.lexists(place):
-        return
-    with disk_errors(place, "reading"), place.open("rb") as there:
-        text = there.read(MAX_RECORD_BYTES)
-    try:
-        record = json.loads(text)
-    except (ValueError, RecursionError):
-        record = None
-    if not isinstance(record, dict) or record.get("file") != final.name:
-        raise DiskError(
-            "another file has the name of the result's record",
-            where=str(place),
-            expected=f"the record of {final.name}, or nothing",
-            hint="Name another folder with --out, or replace it with --force.",
-        )
-
-
-def provenance(report: Report, file: ModelFile, name: str) -> dict[str, Any]:
+def provenance(report: Report, file: ModelFile, request: Request, name: str) -> dict[str, Any]:
     """The record as a JSON object: the result, then its source with the verdict on that."""
     result = report.to_json()
     verdict = {"verdict": result["verdict"], "reference": result["reference"]}
@@ -68,12 +34,24 @@ def provenance(report: Report, file: ModelFile, name: str) -> dict[str, Any]:
             "wrapper": list(file.state.wrapper),
             "prefix": file.state.prefix,
             "ema": report.ema,
+            "chosen_by": _rule(file, request),
             **(report.source or {}),
         },
         "checks": result["checks"],
         "notes": result["notes"],
         "versions": versions(),
     }
+
+
+def _rule(file: ModelFile, request: Request) -> str:
+    """What decided which of the weights in the file were taken."""
+    if request.key is not None:
+        return "key"
+    if file.state.raw_wrapper is not None:
+        return "exchanged"
+    if request.ema:
+        return "ema"
+    return "only averaged" if file.state.is_ema else "plain"
 
 
 def versions() -> dict[str, str]:

@@ -1,36 +1,41 @@
 """Reading a written result back, with eyes that are not those that made it.
 
-The file is read by the library of its format; which tensor must stand under which name, and what it
-must hold, is restated in `expected.py`. Nothing of the plan that the result was made by is used.
+The file is read by the library of its format (`places.py`), its bytes and those of the source once
+more by other code (`reread.py`). Which weights were meant (`chosen.py`), which tensor must stand
+under which name and what it must hold (`expected.py`), and what must be said of it (`facts.py`) are
+restated. Nothing of the plan that the result was made by is used.
 """
 
 from __future__ import annotations
 
-import hashlib
+import itertools
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from hornet_convert.checkpoint.inert import Dict
-from hornet_convert.checkpoint.metadata import own
 from hornet_convert.checkpoint.reader import Checkpoint
-from hornet_convert.checkpoint.tensors import DTYPES, Storage, Tensor, dense_strides
+from hornet_convert.checkpoint.tensors import Tensor
 from hornet_convert.checks.model_file import ModelFile
-from hornet_convert.checks.scan import Scan, scan
+from hornet_convert.checks.scan import Scan
+from hornet_convert.conversion.chosen import Chosen, choice_problem, chosen
 from hornet_convert.conversion.expected import (
-    WRAPPED,
+    TYPES,
+    Contents,
     Expected,
     expected_result,
     is_resized,
     is_rounded,
     numbers_in,
-    wrongly_chosen,
+    source_contents,
 )
+from hornet_convert.conversion.facts import Facts, facts
+from hornet_convert.conversion.places import form_problems, tensors_in, top_problem
+from hornet_convert.conversion.publish import Stamp, stamp
 from hornet_convert.conversion.request import Request
-from hornet_convert.family.keys import expected_keys
-from hornet_convert.numbers.elements import pieces
+from hornet_convert.conversion.reread import Reading, is_dense, pieces, reread
 from hornet_convert.report.check import Check, failed, passed
 from hornet_convert.report.progress import Passing
 from hornet_convert.text import listed, printable
@@ -38,20 +43,55 @@ from hornet_convert.text import listed, printable
 Loaded = Mapping[str, Any]
 """What `torch.load(weights_only=True)` makes of a `.pth`, in a process of its own.
 
-`top`: the keys at the top that hold no tensors. `tensors`: by key the element type as torch calls
-it, the shape, and the SHA-256 of the dense bytes, as a list.
+`top`: the keys at the top that hold no tensors; `meta`: the texts under that name. `kind`: the
+class of the state dict. `tensors`: by key what `torch_load.row` says of each, in their order.
 """
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What was asked for, restated: the weights that are meant, and what is to be made of them."""
+
+    choice: Chosen
+    source: Contents
+    result: Contents
+
+
+@dataclass(frozen=True)
+class Back:
+    """The outcome of reading a result back: the row, and if it passed what must be said of it.
+
+    `sha256` and `stamp` are of the file that was read.
+    """
+
+    check: Check
+    sha256: str = ""
+    stamp: Stamp = (0, 0, 0, 0)
+    said: Facts | None = None
+
+
+def wanted(file: ModelFile, request: Request) -> Wanted | Check:
+    """What a conversion must make; the failed row if other weights were taken than are meant."""
+    choice, problem = chosen(file, request), choice_problem(file, request)
+    if problem is not None or isinstance(choice, str):
+        return failed("readback", problem or str(choice))
+    try:
+        source = source_contents(choice.tensors)
+        return Wanted(choice, source, expected_result(source, request.layout, request.edits))
+    except KeyError as error:
+        return failed("readback", f"the source has not what was asked for: {error}")
 
 
 def read_back(
     file: ModelFile,
     seen: Scan,
     request: Request,
+    asked: Wanted,
     result: Checkpoint,
     loaded: Loaded | str | None,
     progress: Passing | None = None,
-) -> tuple[str, Check]:
-    """Compare a written file with what must stand in it: the SHA-256 of it, and the row.
+) -> Back:
+    """Compare a written file with what must stand in it.
 
     Its names must be exactly those that the code of its layout expects. A tensor that is copied
     must have the source's bytes, by SHA-256; one that was edited is compared number by number with
@@ -60,103 +100,100 @@ def read_back(
     `seen` is what the pass over the source saw, `result` the written file opened again, `loaded`
     what torch makes of a `.pth`: a sentence if it refuses it, None where that was not tried.
     """
-    by_library = result.container == "safetensors"
-    tensors = _by_library(result) if by_library else _by_ourselves(result, request)
-    back = scan(result, tensors, look_at_values=False, progress=progress)
-    wanted = expected_result(file, request.layout, request.edits)
-    problem = next(_problems(file, seen, request, wanted, result, tensors, back, loaded), None)
+    written = stamp(result.file)
+    tensors = tensors_in(result, request.layout)
+    after = reread(result, tensors, progress)
+    before = reread(file.checkpoint, asked.choice.tensors)
+    problem = next(_other_tensors(asked, result, tensors, loaded), None)
     if problem is not None:
-        return back.sha256, failed("readback", problem)
-    edited = sum(not expected.copied for expected in wanted.values())
-    told = f"{len(wanted)} tensors reopened and equal, bit for bit"
+        return Back(failed("readback", problem))
+    said = facts(file, request, asked.choice, asked.source, asked.result, before, after)
+    problems = (
+        _other_bytes(seen, asked, before, after),
+        _other_numbers(file.checkpoint, asked, result, tensors),
+        form_problems(result, asked.result, tensors, said.metadata, after),
+        _otherwise_loaded(loaded, asked, said, after),
+    )
+    problem = next(itertools.chain(*problems), None)
+    if problem is not None:
+        return Back(failed("readback", problem))
+    count = len(asked.result.tensors)
+    edited = sum(not expected.copied for expected in asked.result.tensors.values())
+    told = f"{count} tensors reopened and equal, bit for bit"
     if edited:
-        told = f"{len(wanted) - edited} tensors reopened and equal to the source, bit for bit"
+        told = f"{count - edited} tensors reopened and equal to the source, bit for bit"
         told += f"; {edited} hold the numbers that the edit of the source gives"
-    if by_library:
+    if result.container == "safetensors":
         told += ", read by the safetensors library"
     else:
         told += "; torch.load was not tried" if loaded is None else ", read by torch.load"
-    return back.sha256, passed("readback", told)
+    return Back(passed("readback", told), after.sha256, written, said)
 
 
-def _by_library(result: Checkpoint) -> dict[str, Tensor]:
-    """The tensors of a safetensors file where the safetensors library finds them.
-
-    The library gives names in the order of their places, and the format leaves no gap.
-    """
-    from safetensors import safe_open
-
-    with safe_open(str(result.path), framework="numpy") as library:
-        parts = {name: library.get_slice(name) for name in library.offset_keys()}
-        rows = [(name, part.get_dtype(), tuple(part.get_shape())) for name, part in parts.items()]
-    sizes = [DTYPES[code].itemsize * int(np.prod(shape)) for _, code, shape in rows]
-    position = result.size - sum(sizes)
-    tensors: dict[str, Tensor] = {}
-    for (name, code, shape), size in zip(rows, sizes, strict=True):
-        storage = Storage(position, size)
-        tensors[name] = Tensor(DTYPES[code], shape, dense_strides(shape), 0, storage)
-        position += size
-    return tensors
-
-
-def _by_ourselves(result: Checkpoint, request: Request) -> dict[str, Tensor]:
-    """The tensors of a `.pth` where our reader finds them, under the key of its layout's code."""
-    key, _ = WRAPPED[request.layout]
-    items = _items(result.root) if key is None else _items(dict(_items(result.root)).get(key))
-    return {name: value for name, value in items if isinstance(value, Tensor)}
-
-
-def _items(value: object) -> list[tuple[str, object]]:
-    return [(str(key), part) for key, part in value.items()] if isinstance(value, Dict) else []
-
-
-def _problems(
-    file: ModelFile,
-    seen: Scan,
-    request: Request,
-    wanted: Mapping[str, Expected],
-    result: Checkpoint,
-    tensors: Mapping[str, Tensor],
-    back: Scan,
-    loaded: Loaded | str | None,
+def _other_tensors(
+    asked: Wanted, result: Checkpoint, tensors: Mapping[str, Tensor], loaded: Loaded | str | None
 ) -> Iterator[str]:
-    """What is wrong with a result, each a sentence, the most telling first."""
-    wrong_choice = wrongly_chosen(file, request)
-    if wrong_choice is not None:
-        yield wrong_choice
+    """What is wrong with names, dtypes and shapes, each a sentence."""
     if isinstance(loaded, str):
         yield f"torch.load(weights_only=True) refuses the file: {printable(loaded)}"
-        return
     if result.container != "safetensors":
-        _, top = WRAPPED[request.layout]
-        ours = [key for key, value in _items(result.root) if not isinstance(value, Tensor)]
-        for found in (ours, ours if loaded is None else loaded["top"]):
-            if set(found) != top:
-                keys = listed(sorted(top)) or "only tensors"
-                yield f"at the top stand {listed(found) or 'only tensors'}, not {keys}"
+        top = top_problem(result, asked.result.layout, loaded if isinstance(loaded, dict) else None)
+        if top is not None:
+            yield top
+    wanted = {key: (row.dtype.code, row.shape) for key, row in asked.result.tensors.items()}
     found = {key: (tensor.dtype.code, tensor.shape) for key, tensor in tensors.items()}
-    differing = _differing(found, {k: (row.dtype.code, row.shape) for k, row in wanted.items()})
-    if differing:
+    if differing := _differing(found, wanted):
         yield f"names, dtypes or shapes differ: {listed(differing)}"
-    if back.damaged:
-        yield f"{len(back.damaged)} CRCs do not match the bytes written"
-    for key, row in wanted.items():
-        if not row.copied and not _holds(file.checkpoint, row, result, tensors[key]):
-            yield f"{key} does not hold what the edit of {row.key} gives"
-        if row.copied and back.digests[key] != seen.digests[row.key]:
+
+
+def _other_bytes(seen: Scan, asked: Wanted, before: Reading, after: Reading) -> Iterator[str]:
+    """What was copied and has other bytes; what the first reading of the source saw otherwise."""
+    for key, row in asked.result.tensors.items():
+        if row.copied and after.digests[key] != before.digests[row.key]:
             yield f"{key} has other bytes than {row.key} of the source"
-    recorded = own(result.metadata)
-    told = {"fingerprint": _fingerprint(file, wanted, back), "layout": request.layout}
-    for name, value in told.items():
-        if recorded.get(name) != value:
-            yield f"it records the {name} {printable(str(recorded.get(name)))}, which is {value}"
-    if loaded is not None:
-        read = {
-            key: [tensor.dtype.torch, list(tensor.shape), back.digests[key]]
-            for key, tensor in tensors.items()
+    for key, tensor in asked.choice.tensors.items():
+        crc, whole = tensor.storage.crc32, tensor.storage.nbytes == tensor.nbytes
+        if is_dense(tensor) and whole and crc not in (None, before.crcs[key]):
+            yield f"the source is damaged: {key} does not match its CRC"
+    digests = {key: before.digests[key] for key in asked.source.tensors}
+    if (seen.sha256, seen.digests) != (before.sha256, digests):
+        yield "the source, read again, has another SHA-256, or one of its tensors has"
+
+
+def _other_numbers(
+    source: Checkpoint, asked: Wanted, result: Checkpoint, tensors: Mapping[str, Tensor]
+) -> Iterator[str]:
+    """What was edited and does not hold what the edit gives."""
+    for key, row in asked.result.tensors.items():
+        if not row.copied and not _holds(source, row, result, tensors[key]):
+            yield f"{key} does not hold what the edit of {row.key} gives"
+
+
+def _otherwise_loaded(
+    loaded: Loaded | str | None, asked: Wanted, said: Facts, after: Reading
+) -> Iterator[str]:
+    """What torch reads otherwise."""
+    if loaded is None or isinstance(loaded, str):
+        return
+    wanted = {
+        key: {
+            "class": "Tensor",
+            "dtype": row.dtype.torch,
+            "shape": list(row.shape),
+            "strides": [math.prod(row.shape[axis + 1 :]) for axis in range(len(row.shape))],
+            "storage": [0, row.dtype.itemsize * math.prod(row.shape)],
+            "device": "cpu",
+            "requires_grad": False,
+            "sha256": after.digests[key],
         }
-        if differing := _differing(loaded["tensors"], read):
-            yield f"torch.load reads other tensors: {listed(differing)}"
+        for key, row in asked.result.tensors.items()
+    }
+    if differing := _differing(loaded["tensors"], wanted):
+        yield f"torch.load reads other tensors: {listed(differing)}"
+    if list(loaded["tensors"]) != list(wanted) or loaded["kind"] != "OrderedDict":
+        yield "torch.load reads no state dict in the order of the computation"
+    if loaded["meta"] not in (None, said.metadata):
+        yield "torch.load reads another meta than the metadata"
 
 
 def _differing(one: Mapping[str, object], other: Mapping[str, object]) -> list[str]:
@@ -167,15 +204,18 @@ def _holds(source: Checkpoint, expected: Expected, result: Checkpoint, tensor: T
     """Whether an edited tensor of the result holds the numbers that the edit gives."""
     was = expected.source
     if expected.resized:
-        old = numbers_in(source.read(was), was.dtype).reshape(was.shape)
-        return is_resized(old, numbers_in(result.read(tensor), tensor.dtype).reshape(tensor.shape))
+        old, new = (
+            numbers_in(np.concatenate(list(pieces(file, of))), TYPES[of.dtype.torch])
+            for file, of in ((source, was), (result, tensor))
+        )
+        return is_resized(old.reshape(was.shape), new.reshape(tensor.shape), expected.dtype)
     pairs = [(was, tensor)]
     if expected.rows is not None:
         pairs = [(_row(was, row), _row(tensor, n)) for n, row in enumerate(expected.rows)]
     return all(
         bool((taken == given).all())
-        if tensor.dtype == was.dtype
-        else is_rounded(taken, given, was.dtype, tensor.dtype)
+        if expected.dtype == TYPES[was.dtype.torch]
+        else is_rounded(taken, given, TYPES[was.dtype.torch], expected.dtype)
         for one, other in pairs
         for taken, given in zip(pieces(source, one), pieces(result, other), strict=True)
     )
@@ -185,17 +225,3 @@ def _row(tensor: Tensor, index: int) -> Tensor:
     """One element of the first axis."""
     first = tensor.first + index * tensor.strides[0]
     return replace(tensor, shape=tensor.shape[1:], strides=tensor.strides[1:], first=first)
-
-
-def _fingerprint(file: ModelFile, wanted: Mapping[str, Expected], back: Scan) -> str:
-    """The fingerprint of a result, by its definition: a line for each tensor, by official name."""
-    architecture = file.identity.architecture
-    if architecture is None:
-        raise ValueError("the source is not identified")
-    official = expected_keys("official", architecture, classifier=True)
-    names = {name: key for key, name in official.items()}
-    lines = sorted(
-        f"{names[row.name]} {row.dtype.code} {'x'.join(map(str, row.shape))} {back.digests[key]}\n"
-        for key, row in wanted.items()
-    )
-    return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -109,11 +109,11 @@ class Request:
 
     `out` is the folder for the result, made if need be; `model` what the file should be, None to
     identify it; `row` the published checkpoint it is known to be, because it was fetched as that.
-    `claims`, `require`, `key`, `ema` and `statistics` are as for `verify`: nothing is written
-    unless the verdict on the source is what is required. `source` tells where the file came from,
-    for report and provenance, `notes` what is to be said of it. `force` replaces a different file
-    that already has the result's name. `keep` is whether the result is to stay; if not, the report
-    names none, and who asked removes it.
+    `claims`, `require`, `key`, `ema`, `prefix` and `statistics` are as for `verify`: nothing is
+    written unless the verdict on the source is what is required. `source` tells where the file
+    came from, for report and provenance, `notes` what is to be said of it. `force` replaces a
+    different file that already has the result's name. `keep` is whether the result is to stay; if
+    not, the report names none, and who asked removes it.
     """
 
     out: Path
@@ -126,6 +126,7 @@ class Request:
     require: Sequence[Requirement] = ()
     key: str | None = None
     ema: bool = False
+    prefix: str | None = None
     statistics: bool = False
     source: Mapping[str, Any] | None = None
     notes: Sequence[str] = ()

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hornet_convert.checkpoint.metadata import namespaced
+from hornet_convert.checkpoint.metadata import namespaced, own
 from hornet_convert.checkpoint.reader import Checkpoint
 from hornet_convert.checks.fingerprint import fingerprint
 from hornet_convert.checks.model_file import ModelFile
@@ -48,6 +48,8 @@ def write(
     """
     facts = {"model": plan.architecture.name, "layout": plan.target}
     facts |= {"edits": " ".join(edits)} if edits else {}
+    if file.state.is_ema or own(file.checkpoint.metadata).get("weights") == "averaged":
+        facts["weights"] = "averaged"
     unknown = namespaced({**facts, "fingerprint": UNKNOWN_FINGERPRINT})
     form: PthFile | SafetensorsFile = (
         PthFile(plan.parts, unknown, plan.target)
@@ -59,10 +61,12 @@ def write(
         seen = scan(file.checkpoint, file.tensors, copy=writer.take, progress=progress)
         writer.finish(file.checkpoint)
         digests = {part.name: writer.digest(key, seen) for key, part in plan.parts.items()}
-        own = fingerprint({part.name: part for part in plan.parts.values()}, digests)
-        for offset, data in form.frame(namespaced({**facts, "fingerprint": own}), writer.crcs):
+        of_result = fingerprint({part.name: part for part in plan.parts.values()}, digests)
+        for offset, data in form.frame(
+            namespaced({**facts, "fingerprint": of_result}), writer.crcs
+        ):
             write_all(result.fd, memoryview(data), offset)
-    return seen, own, writer.losses
+    return seen, of_result, writer.losses
 
 
 class _Writer:

@@ -13,8 +13,6 @@ from functools import cache
 from importlib import resources
 from typing import Final, Literal
 
-from hornet_convert.family.architecture import Architecture
-
 Column = Literal["reference", "official", "openmmlab", "backbone"]
 
 _COLUMNS: Final[tuple[Column, ...]] = ("reference", "official", "openmmlab")
@@ -22,16 +20,16 @@ _CLASSIFIER: Final = frozenset({"head.fc.weight", "head.fc.bias"})
 _NOT_IN_BACKBONE: Final = _CLASSIFIER | {"head.norm.weight", "head.norm.bias"}
 
 
-def expected_keys(layout: Column, architecture: Architecture, classifier: bool) -> dict[str, str]:
+def expected_keys(layout: Column, filters: bool, classifier: bool) -> dict[str, str]:
     """Reference name by key, of every tensor that the code of a layout expects, and no other.
 
-    `backbone` is the official layout without final norm and head. `classifier` is whether the model
-    has one.
+    In the order of the computation. `backbone` is the official layout without final norm and head.
+    `filters` and `classifier` say whether the model has global-local filters, and a classifier.
     """
     backbone = layout == "backbone"
     column = _COLUMNS.index("official" if backbone else layout)
     left_out = _NOT_IN_BACKBONE if backbone else frozenset() if classifier else _CLASSIFIER
-    rows = _rows()["plain" if architecture.filter_resolution is None else "filtered"]
+    rows = _rows()["filtered" if filters else "plain"]
     return {row[column]: row[0] for row in rows if row[0] not in left_out}
 
 

@@ -13,9 +13,10 @@ from typing import Any, Final
 
 import torch
 
-from hornet_convert.checks.identity import CLASSIFIER, Identity
-from hornet_convert.checks.model_file import ModelFile
-from hornet_convert.conversion.plan import Plan
+from hornet_convert.checkpoint.reader import Checkpoint
+from hornet_convert.checks.identity import CLASSIFIER
+from hornet_convert.conversion.expected import Contents
+from hornet_convert.conversion.readback import Wanted
 from hornet_convert.family.architecture import Architecture
 from hornet_convert.model.equivalence import hasten, memory_errors
 from hornet_convert.model.load import model_from_weights, neutral_norm
@@ -33,21 +34,20 @@ class EditedWeights(CheckpointWeights):
     Filters keep their size. Each tensor is read when it is asked for.
     """
 
-    def __init__(self, file: ModelFile, plan: Plan) -> None:
-        self._rows = None if plan.rows is None else torch.tensor(plan.rows)
-        self._classifier = {k for k, name in file.identity.names.items() if name in CLASSIFIER}
-        left_out = self._classifier if plan.num_classes is None else set()
-        kept = {key: tensor for key, tensor in file.tensors.items() if key not in left_out}
-        super().__init__(file.checkpoint, kept)
-        recast = [part for part in plan.parts.values() if part.recast and not part.resized]
-        self._dtypes = {part.key: part.dtype.torch for part in recast}
+    def __init__(self, checkpoint: Checkpoint, asked: Wanted) -> None:
+        self._edits = {row.key: row for row in asked.result.tensors.values() if not row.resized}
+        left_out = set(CLASSIFIER) if asked.result.num_classes is None else set()
+        rows = asked.source.tensors.values()
+        super().__init__(checkpoint, {r.key: r.source for r in rows if r.name not in left_out})
 
     def __getitem__(self, key: str) -> torch.Tensor:
         """One tensor, edited."""
-        tensor = super().__getitem__(key)
-        if key in self._classifier and self._rows is not None:
-            tensor = tensor.index_select(0, self._rows)
-        return rounded(tensor, self._dtypes[key]) if key in self._dtypes else tensor
+        tensor, edit = super().__getitem__(key), self._edits.get(key)
+        if edit is None:
+            return tensor
+        if edit.rows is not None:
+            tensor = tensor.index_select(0, torch.tensor(edit.rows))
+        return rounded(tensor, edit.dtype.torch)
 
 
 def rounded(tensor: torch.Tensor, dtype: str) -> torch.Tensor:
@@ -124,28 +124,28 @@ class Drift:
 
 
 @memory_errors()
-def measure_drift(source: Tensors, identity: Identity, target: Tensors, plan: Plan) -> Drift:
+def measure_drift(source: Tensors, target: Tensors, asked: Wanted) -> Drift:
     """Run the reference model with the source's weights and with the result's, and compare.
 
     Both on the same images, of the result's resolution, where the source's filters are resized by
     the model. In float32, or in float64 where the result is float32.
     """
-    if identity.architecture is None or plan.rounded is None:
+    result, to = asked.result, asked.result.rounded
+    if to is None:
         raise ValueError("nothing was rounded")
-    dtype = torch.float64 if plan.rounded == "float32" else torch.float32
-    size, seed = plan.architecture.resolution, 0
+    dtype = torch.float64 if to == "float32" else torch.float32
+    size, seed = Architecture.from_name(result.model).resolution, 0
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(IMAGES, 3, size, size, generator=generator).to(dtype)
-    own = {name: key for key, name in identity.names.items()}
-    before = _outputs(source, own, identity.architecture, identity.num_classes, plan, images)
-    if plan.rows is not None:
-        before = before[:, list(plan.rows)]
-    new = {name: name for name in target}
-    after = _outputs(target, new, plan.architecture, plan.num_classes, plan, images)
+    own = {row.name: key for key, row in asked.source.tensors.items()}
+    before = _outputs(source, own, asked.source, result, images)
+    if result.rows is not None:
+        before = before[:, list(result.rows)]
+    after = _outputs(target, {name: name for name in target}, result, result, images)
     difference = (after - before).double() / before.abs().max().double()
     top: dict[str, int] = {}
-    if plan.num_classes is not None:
-        count = min(TOP, plan.num_classes)
+    if result.num_classes is not None:
+        count = min(TOP, result.num_classes)
         ours, theirs = after.topk(count).indices, before.topk(count).indices
         shared = (ours[:, :, None] == theirs[:, None, :]).sum()
         top = {
@@ -154,12 +154,12 @@ def measure_drift(source: Tensors, identity: Identity, target: Tensors, plan: Pl
             "top5_of": IMAGES * count,
         }
     return Drift(
-        dtype=plan.rounded,
+        dtype=to,
         computed_in=str(dtype).removeprefix("torch."),
         images=IMAGES,
         image_size=size,
         seed=seed,
-        output="features" if plan.num_classes is None else "logits",
+        output="features" if result.num_classes is None else "logits",
         largest=difference.abs().max().item(),
         rms=difference.square().mean().sqrt().item(),
         **top,
@@ -169,9 +169,8 @@ def measure_drift(source: Tensors, identity: Identity, target: Tensors, plan: Pl
 def _outputs(
     weights: Tensors,
     keys: Mapping[str, str],
-    architecture: Architecture,
-    num_classes: int | None,
-    plan: Plan,
+    contents: Contents,
+    result: Contents,
     images: torch.Tensor,
 ) -> torch.Tensor:
     """Logits (N, classes), or features (N, C) if the result has no classifier.
@@ -180,11 +179,11 @@ def _outputs(
     that no two copies of all are held. Without a final norm in the result both sides get the same
     neutral one.
     """
-    if plan.num_classes is None:
-        num_classes = None
+    architecture = Architecture.from_name(contents.model)
+    num_classes = None if result.num_classes is None else contents.num_classes
     wanted = [name for name in keys if num_classes is not None or name not in CLASSIFIER]
     tensors = {name: weights[keys[name]].to(images.dtype) for name in wanted}
-    if plan.target == "backbone":
+    if result.layout == "backbone":
         tensors |= neutral_norm(architecture, images.dtype)
     model = model_from_weights(architecture, num_classes, tensors, dtype=images.dtype)
     hasten(model)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
 
 from hornet_convert.checkpoint.reader import Checkpoint
-from hornet_convert.checkpoint.tensors import Tensor
 from hornet_convert.checks.model_file import ModelFile
-from hornet_convert.conversion.expected import WRAPPED
-from hornet_convert.conversion.plan import Plan
+from hornet_convert.conversion.expected import Contents
+from hornet_convert.conversion.places import WRAPPED, tensors_in
 from hornet_convert.conversion.proof import Proof
+from hornet_convert.conversion.readback import Wanted
 from hornet_convert.errors import CheckFailedError
 from hornet_convert.family.architecture import Architecture
-from hornet_convert.family.keys import expected_keys
 from hornet_convert.model.edited import EditedWeights, measure_drift
 from hornet_convert.model.equivalence import compare_forward
 from hornet_convert.model.torch_load import loaded_apart
@@ -60,54 +58,52 @@ def forward_check(file: ModelFile, probe: Probe = USUAL) -> Check:
     return _judged(trace, f"{_images(trace)} in float64")
 
 
-def prove(file: ModelFile, plan: Plan, result: Checkpoint, tensors: Mapping[str, Tensor]) -> Proof:
+def prove(file: ModelFile, asked: Wanted, result: Checkpoint) -> Proof:
     """Prove a result with torch: by the forward check, and a `.pth` by `torch.load` meanwhile."""
     if result.container == "safetensors":
-        return _forward(file, plan, result, tensors)
+        return _forward(file, asked, result)
     with ThreadPoolExecutor(1) as beside:
-        loading = beside.submit(loaded_apart, result.path, WRAPPED[plan.target][0])
-        return replace(_forward(file, plan, result, tensors), loaded=loading.result())
+        loading = beside.submit(loaded_apart, result.path, WRAPPED[asked.result.layout][0])
+        return replace(_forward(file, asked, result), loaded=loading.result())
 
 
-def _forward(
-    file: ModelFile, plan: Plan, result: Checkpoint, tensors: Mapping[str, Tensor]
-) -> Proof:
+def _forward(file: ModelFile, asked: Wanted, result: Checkpoint) -> Proof:
     """Compare what the source computes with what the reference model does with the result.
 
     What was only renamed has to compute the same. What was edited has to compute what the source
     does when the same edit is made to it by other code; what rounding does beyond that is measured.
-    `tensors` are the state dict of `result`, the written file opened again.
+    `result` is the written file opened again: its names are understood as the code of its layout
+    understands them.
     """
-    identity = file.identity
-    if identity.layout is None or identity.architecture is None:
+    made, layout = asked.result, file.identity.layout
+    if layout is None:
         raise ValueError("the source is not identified")
-    resized = any(part.resized for part in plan.parts.values())
-    if not resized and plan.architecture.resolution > LARGEST_UNASKED:
-        return Proof(_too_large(plan.architecture))
-    source = CheckpointWeights(file.checkpoint, file.tensors)
-    # Under the names in the file, as the code of its layout understands them.
-    names = expected_keys(plan.target, plan.architecture, plan.num_classes is not None)
-    target = CheckpointWeights(
-        result, {name: tensors[key] for key, name in names.items() if key in tensors}
-    )
+    architecture = Architecture.from_name(made.model)
+    if not made.resized and architecture.resolution > LARGEST_UNASKED:
+        return Proof(_too_large(architecture))
+    source = CheckpointWeights(file.checkpoint, asked.choice.tensors)
+    there = tensors_in(result, made.layout)
+    named = {row.name: there[key] for key, row in made.tensors.items() if key in there}
+    target = CheckpointWeights(result, named)
     try:
         trace = compare_forward(
-            EditedWeights(file, plan) if plan.tokens else source,
-            identity.layout,
+            EditedWeights(file.checkpoint, asked),
+            layout,
             target,
-            plan.architecture,
-            plan.num_classes,
+            architecture,
+            made.num_classes,
             float32=True,
         )
     except CheckFailedError as error:
         return Proof(failed("forward", error.message))
-    if resized:
+    if made.resized:
         trace = replace(trace, tolerance=RESIZED_TOLERANCE)
-    how = f", {_how(plan, resized)};" if plan.tokens else ""
+    edited = not made.copied or len(made.tensors) != len(asked.source.tensors)
+    how = f", {_how(made)};" if edited else ""
     check = _judged(trace, f"{_images(trace)} in float64{how}")
-    if not plan.rounded or check.status != "pass":
+    if not made.rounded or check.status != "pass":
         return Proof(check)
-    drift = measure_drift(source, identity, target, plan)
+    drift = measure_drift(source, target, asked)
     if not drift.finite:
         check = replace(check, status="fail", detail=f"{drift.sentence}; {check.detail}")
     return Proof(check, drift=drift.to_json(), notes=(drift.sentence,))
@@ -148,14 +144,14 @@ def _images(trace: Trace) -> str:
     return f"{images} of {height}×{width}, seed {trace.seed},"
 
 
-def _how(plan: Plan, resized: bool) -> str:
+def _how(made: Contents) -> str:
     ways = []
-    if resized:
+    if made.resized:
         ways.append("resizing its filters itself")
-    if plan.rows is not None:
-        ways.append(f"the same {len(plan.rows)} logits")
-    if plan.rounded is not None:
-        ways.append(f"its weights rounded to {plan.rounded} too")
+    if made.rows is not None:
+        ways.append(f"the same {len(made.rows)} logits")
+    if made.rounded is not None:
+        ways.append(f"its weights rounded to {made.rounded} too")
     if not ways:
         return "the source up to the last part of the result"
     return f"the source edited by other code ({', '.join(ways)})"

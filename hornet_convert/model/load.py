@@ -106,13 +106,14 @@ def load_state_dict(
     *,
     key: str | None = None,
     ema: bool = False,
+    prefix: str | None = None,
 ) -> Mapping[str, Tensor]:
     """The weights in a checkpoint under the names of a layout, without reading them yet.
 
     `path` is a `.pth` in any container, wrapper and layout, or a safetensors file. `layout` is what
     the names are to be: "reference" for models of `create_model`, "official" for the authors' code,
-    "openmmlab" for mmpretrain's. Of several sets of weights `key` names the one to take, and `ema`
-    asks for the averaged one.
+    "openmmlab" for mmpretrain's. Of several sets of weights `key` names the one to take, `ema`
+    asks for the averaged one, and `prefix` for the weights whose names begin so.
 
     The tensors are views of the file, mapped into memory, in their own dtypes; see `MappedWeights`.
     They go straight into `model.load_state_dict(...)`, with `assign=True` without a copy. A model
@@ -127,7 +128,7 @@ def load_state_dict(
             "no such layout", expected=", ".join(LAYOUTS), found=printable(repr(layout))
         )
     with open_checkpoint(path) as checkpoint:
-        tensors = select_state_dict(checkpoint.root, key=key, ema=ema).tensors
+        tensors = select_state_dict(checkpoint.root, key=key, ema=ema, prefix=prefix).tensors
         mapping = remap(tensors, detect(tensors) or "reference", layout)
         strangers = [*mapping.unknown, *(each for keys in mapping.collisions for each in keys)]
         if strangers:
@@ -143,7 +144,11 @@ def load_state_dict(
 
 
 def load_model(
-    path: str | os.PathLike[str], *, key: str | None = None, ema: bool = False
+    path: str | os.PathLike[str],
+    *,
+    key: str | None = None,
+    ema: bool = False,
+    prefix: str | None = None,
 ) -> HorNet:
     """Build the reference model a checkpoint holds, in eval mode, on the CPU.
 
@@ -159,7 +164,7 @@ def load_model(
     complete HorNet; FileRefusedError if it is not a checkpoint that can be read; UsageError if
     there is no such file or set of weights.
     """
-    return model_from_weights(*_complete(path, key, ema))
+    return model_from_weights(*_complete(path, key, ema, prefix))
 
 
 def load_for_training(
@@ -198,11 +203,14 @@ def _fresh_classifier(architecture: Architecture, num_classes: int, seed: int | 
 
 
 def _complete(
-    path: str | os.PathLike[str], key: str | None = None, ema: bool = False
+    path: str | os.PathLike[str],
+    key: str | None = None,
+    ema: bool = False,
+    prefix: str | None = None,
 ) -> tuple[Architecture, int | None, Weights]:
     """The HorNet in a file, its number of classes, and all its weights by reference name."""
     with open_checkpoint(path) as checkpoint:
-        file = examine(checkpoint, key=key, ema=ema)
+        file = examine(checkpoint, key=key, ema=ema, prefix=prefix)
         architecture, num_classes = _required(file), file.identity.num_classes
         weights = dict(MappedWeights(checkpoint, file.by_reference_name))
     if file.identity.backbone:

@@ -3,8 +3,7 @@
     python -m hornet_convert.model.torch_load FILE [KEY]
 
 Only a file that this package has just written is ever given to it, with `weights_only=True`. It
-prints the keys at the top that hold no tensors, and type, shape and SHA-256 of every tensor, as
-JSON.
+prints as JSON what `Loaded` says.
 """
 
 from __future__ import annotations
@@ -32,20 +31,30 @@ def loaded_apart(path: Path, key: str | None) -> Loaded | str:
     return loaded
 
 
-def main(path: str, key: str | None = None) -> None:
-    """Load the file and print what is in it."""
-    loaded: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+def contents(path: Path, key: str | None = None) -> Loaded:
+    """What `torch.load` makes of the file, here and now."""
+    loaded: Any = torch.load(path, weights_only=True, mmap=True)
     top = [name for name, value in loaded.items() if not isinstance(value, torch.Tensor)]
     state = loaded if key is None else loaded.get(key, {})
-    tensors = {n: _row(value) for n, value in state.items() if isinstance(value, torch.Tensor)}
-    json.dump({"top": top, "tensors": tensors}, sys.stdout)
+    tensors = {n: row(value) for n, value in state.items() if isinstance(value, torch.Tensor)}
+    meta = loaded["meta"] if "meta" in top else None
+    return {"top": top, "kind": type(state).__name__, "tensors": tensors, "meta": meta}
 
 
-def _row(tensor: torch.Tensor) -> list[Any]:
-    data = tensor.contiguous().flatten().view(torch.uint8).numpy().data
-    dtype = str(tensor.dtype).removeprefix("torch.")
-    return [dtype, list(tensor.shape), hashlib.sha256(data).hexdigest()]
+def row(tensor: torch.Tensor) -> dict[str, Any]:
+    """What a tensor is, and the SHA-256 of its dense bytes."""
+    data = tensor.detach().contiguous().flatten().view(torch.uint8).numpy().data
+    return {
+        "class": type(tensor).__name__,
+        "dtype": str(tensor.dtype).removeprefix("torch."),
+        "shape": list(tensor.shape),
+        "strides": list(tensor.stride()),
+        "storage": [tensor.storage_offset(), tensor.untyped_storage().nbytes()],
+        "device": str(tensor.device),
+        "requires_grad": tensor.requires_grad,
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    json.dump(contents(Path(sys.argv[1]), *sys.argv[2:]), sys.stdout)

@@ -9,10 +9,9 @@ from safetensors.torch import load_file
 
 from hornet_convert.api.checkpoints import convert
 from hornet_convert.checkpoint.reader import open_checkpoint
-from hornet_convert.checkpoint.state_dict import select_state_dict
-from hornet_convert.checks.model_file import examine
-from hornet_convert.conversion.plan import plan
+from hornet_convert.checks.model_file import ModelFile, examine
 from hornet_convert.conversion.proof import Proof
+from hornet_convert.conversion.readback import Wanted, wanted
 from hornet_convert.conversion.request import AS_IT_IS, Edits, Request, Target
 from hornet_convert.family.file_names import Format
 from hornet_convert.model.forward import prove
@@ -56,14 +55,20 @@ def row(report: Report, code: str) -> Check:
     return next(check for check in report.checks if check.code == code)
 
 
+def asked_of(file: ModelFile, edits: Edits = AS_IT_IS, target: Target = "reference") -> Wanted:
+    """What a conversion of a file must make."""
+    asked = wanted(file, Request(Path(), target, edits=edits))
+    assert isinstance(asked, Wanted), asked
+    return asked
+
+
 def proof_of(
     source: Path, result: Path, edits: Edits = AS_IT_IS, target: Target = "reference"
 ) -> Proof:
     """What the forward check says of a file that should be the source converted."""
     with open_checkpoint(source) as one, open_checkpoint(result) as two:
         file = examine(one)
-        made = plan(file.identity, file.tensors, edits, target)
-        return prove(file, made, two, select_state_dict(two.root).tensors)
+        return prove(file, asked_of(file, edits, target), two)
 
 
 def load(path: Path, layout: Target = "reference") -> Tensors:

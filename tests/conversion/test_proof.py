@@ -20,7 +20,7 @@ from hornet_convert.family import labels
 from hornet_convert.family.layouts import translate
 from hornet_convert.model.edited import Drift, measure_drift, rounded
 from hornet_convert.report.report import Report
-from tests.conversion.run import output, proof_of, row, run, told
+from tests.conversion.run import asked_of, output, proof_of, row, run, told
 
 IN21K = labels.IN21K_CLASSES
 Tensors = dict[str, torch.Tensor]
@@ -167,7 +167,8 @@ def test_disagreement_is_not_hidden(tmp_path: Path) -> None:
 def measured(case: Case, result: Tensors) -> Drift:
     """The drift of a result."""
     with open_checkpoint(case.path) as checkpoint:
-        return measure_drift(case.weights, examine(checkpoint).identity, result, case.plan)
+        asked = asked_of(examine(checkpoint), case.edits, case.target)
+        return measure_drift(case.weights, result, asked)
 
 
 @pytest.mark.parametrize(
