@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from hornet_convert.checkpoint.reader import Checkpoint, open_checkpoint
-from hornet_convert.checkpoint.tensors import Tensor
 from hornet_convert.checks import verify as verifying
 from hornet_convert.checks.model_file import ModelFile
 from hornet_convert.conversion import convert as converting
-from hornet_convert.conversion.plan import Plan
 from hornet_convert.conversion.proof import Proof
+from hornet_convert.conversion.readback import Wanted
 from hornet_convert.conversion.request import Request
 from hornet_convert.inspect import Inspection, inspect_checkpoint
 from hornet_convert.report.check import Check
@@ -33,6 +32,7 @@ def verify(
     require: Sequence[Requirement] = (),
     key: str | None = None,
     ema: bool = False,
+    prefix: str | None = None,
     forward: bool = True,
     probe: Probe = USUAL,
     statistics: bool = False,
@@ -56,6 +56,7 @@ def verify(
         require=require,
         key=key,
         ema=ema,
+        prefix=prefix,
         forward=check if forward else None,
         statistics=statistics,
         progress=progress,
@@ -75,19 +76,21 @@ def convert(
     `hornet_convert.conversion.convert.convert`, and so is what it raises.
     """
 
-    def prove(
-        file: ModelFile, plan: Plan, result: Checkpoint, tensors: Mapping[str, Tensor]
-    ) -> Proof:
+    def prove(file: ModelFile, asked: Wanted, result: Checkpoint) -> Proof:
         from hornet_convert.model import forward as proving
 
-        return proving.prove(file, plan, result, tensors)
+        return proving.prove(file, asked, result)
 
     return converting.convert(Path(path), request, prove if forward else None, progress)
 
 
 def inspect(
-    path: str | os.PathLike[str], *, key: str | None = None, ema: bool = False
+    path: str | os.PathLike[str],
+    *,
+    key: str | None = None,
+    ema: bool = False,
+    prefix: str | None = None,
 ) -> Inspection:
     """Say what is in any checkpoint, HorNet or not, without running or loading anything of it."""
     with open_checkpoint(path) as checkpoint:
-        return inspect_checkpoint(checkpoint, key=key, ema=ema)
+        return inspect_checkpoint(checkpoint, key=key, ema=ema, prefix=prefix)

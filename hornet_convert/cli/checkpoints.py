@@ -48,8 +48,7 @@ def verify_command(
             model=values["model"],
             claims=options.claims_from(values, ckpt, bars.show),
             require=values["require"],
-            key=values["key"],
-            ema=values["ema"],
+            **options.which(values),
             forward=not no_forward,
             probe=probe,
             statistics=html is not None,
@@ -125,7 +124,7 @@ def compare_command(a: Path, b: Path, tensors: bool, ema: bool, as_json: bool) -
 @options.key
 @options.ema
 @options.as_json
-def inspect_command(file: Path, tensors: bool, key: str | None, ema: bool, as_json: bool) -> int:
+def inspect_command(file: Path, tensors: bool, as_json: bool, **which: Any) -> int:
     """Show what is in a checkpoint, HorNet or not, without running or loading anything of it.
 
     Container, wrapper, layout, model, tensors by block, what lies beside the weights, and what a
@@ -137,7 +136,7 @@ def inspect_command(file: Path, tensors: bool, key: str | None, ema: bool, as_js
     """
     from hornet_convert.api import checkpoints
 
-    found = checkpoints.inspect(file, key=key, ema=ema)
+    found = checkpoints.inspect(file, **which)
     if as_json:
         output.print_json({"status": "pass", **found.as_json()})
     else:

@@ -58,7 +58,7 @@ def predict_command(images: tuple[Path, ...], top: int, as_json: bool, **values:
     results: list[Predicted] = []
     with Bars() as bars, decode.quiet_pillow():
         path = _checkpoint_path(values, bars)
-        model = load.load_model(path, key=values["key"], ema=values["ema"])
+        model = load.load_model(path, **options.which(values))
         paths = [image.path for image in found]
         for result in predict.predict(model, paths, top=top, device=device):
             results.append(result)
@@ -136,7 +136,7 @@ def eval_command(data: Path, as_json: bool, **values: Any) -> int:
     with processes.joined() as group, Bars() as bars:
         device = inference.choose_device(values["device"], group.local_rank)
         path = _checkpoint_path(values, bars)
-        model = load.load_model(path, key=values["key"], ema=values["ema"])
+        model = load.load_model(path, **options.which(values))
         images = images or dataset.read_dataset(data, inference.require_classifier(model))
         images = images.limited(values["limit"])
         share = len(images.share(group.rank, group.count))
@@ -165,7 +165,12 @@ def eval_command(data: Path, as_json: bool, **values: Any) -> int:
 
 
 def _require_one(
-    model: str | None, ckpt: Path | None, key: str | None, ema: bool, **others: Any
+    model: str | None,
+    ckpt: Path | None,
+    key: str | None,
+    ema: bool,
+    prefix: str | None,
+    **others: Any,
 ) -> None:
     """Raise UsageError unless the options name one checkpoint, before anything is read."""
     if model is None:
@@ -176,8 +181,8 @@ def _require_one(
     if ckpt is not None:
         raise UsageError("--model and --ckpt were both given", hint="Give one of them.")
     zoo.find(model)
-    if ema or key:
-        option = "--ema" if ema else "--key"
+    if ema or key or prefix:
+        option = "--ema" if ema else "--key" if key else "--prefix"
         hint = f"{option} is for a checkpoint named by --ckpt."
         raise UsageError(f"{option} was given with --model", hint=hint)
 

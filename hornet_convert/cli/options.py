@@ -98,11 +98,19 @@ def checkpoint(required: bool) -> Callable[[F], F]:
 
 ckpt = checkpoint(required=True)
 model = click.option("--model", metavar="NAME", help="Fail unless the file holds this model.")
-key = click.option(
-    "--key",
-    metavar="KEY",
-    help="Take the weights under this key of the file, such as state_dict, or model.net; asked for "
-    "where there are several.",
+key = together(
+    click.option(
+        "--key",
+        metavar="KEY",
+        help="Take the weights under this key of the file, such as state_dict, or model.net; asked "
+        "for where there are several.",
+    ),
+    click.option(
+        "--prefix",
+        metavar="PREFIX",
+        help="Take the weights whose names begin so, such as student.backbone. By default what "
+        "trainers are known to put before names is taken off, and said.",
+    ),
 )
 ema = click.option("--ema", is_flag=True, help="Take the averaged (EMA) weights in the file.")
 no_forward = click.option(
@@ -118,7 +126,8 @@ report = click.option(
 )
 require = click.option(
     "--require",
-    type=click.Choice(REQUIREMENTS),
+    type=click.Choice([level.replace(" ", "-") for level in REQUIREMENTS]),
+    callback=lambda context, option, given: [level.replace("-", " ") for level in given],
     multiple=True,
     help="Fail unless the verdict is at least this; `safe`: refuse a file that names anything a "
     "plain load would run. May be given twice.",
@@ -280,11 +289,16 @@ download = together(
 )
 
 
+def which(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What the options of `key` and `ema` say: which of the weights in a file to take."""
+    return {name: values[name] for name in ("key", "ema", "prefix")}
+
+
 def request_from(values: Mapping[str, Any], **more: Any) -> Request:
     """What the options of `result` ask for; `more` are other members of the request."""
     edits = Edits(values["head"], values["resolution"], values["dtype"])
-    same = {name: values[name] for name in ("out", "layout", "format", "key", "ema", "force")}
-    return Request(edits=edits, **same, **more)
+    same = {name: values[name] for name in ("out", "layout", "format", "force")}
+    return Request(edits=edits, **same, **which(values), **more)
 
 
 def claims_from(
@@ -292,7 +306,8 @@ def claims_from(
 ) -> list[Claim]:
     """What the options of `references` and the trust record say about a file."""
     from hornet_convert.checks.verify import against
-    from hornet_convert.download.trust import TrustRecord, claims_of
+    from hornet_convert.download.pins import claims_of
+    from hornet_convert.download.trust import TrustRecord
     from hornet_convert.report.claims import given
 
     said = []

@@ -17,8 +17,8 @@ from fixtures import containers, small
 from hornet_convert.api.checkpoints import convert, verify
 from hornet_convert.checks.verify import against
 from hornet_convert.conversion.request import Request
+from hornet_convert.download.pins import Pin, claims_of
 from hornet_convert.download.sources import Source
-from hornet_convert.download.trust import Pin, claims_of
 from hornet_convert.family.layouts import remap
 from hornet_convert.report.claims import Claim, given
 from hornet_convert.report.report import Report
@@ -63,7 +63,7 @@ def claims(right: Path) -> Mapping[str, Claim]:
         "the first digits of a SHA-256": given(sha256[:8]),
         "a pin of the source it came from": claims_of([pin], NAME, source)[0],
         "the same pin's fingerprint": claims_of([pin], NAME, source)[1],
-        "the mirror's index": Claim(sha256, "the mirror's index", vouches=False),
+        "the mirror's index": Claim(sha256, "the mirror's index", authority="none"),
     }
 
 

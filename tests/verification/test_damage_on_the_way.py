@@ -30,7 +30,7 @@ from hornet_convert.family.architecture import Architecture
 from hornet_convert.family.layouts import remap
 from hornet_convert.model.equivalence import compare_forward
 from hornet_convert.report.trace import TOLERANCE
-from tests.conversion.run import proof_of
+from tests.conversion.run import asked_of, proof_of
 from tests.verification.damage import Array, Damage, Weights, kinds, part_of
 from tests.verification.shared_trace import SharedTrace
 
@@ -117,7 +117,8 @@ def test_files_are_caught_by_each_check_alone(tmp_path: Path, kind: str) -> None
     result.write_bytes(safetensors.numpy.save(damage.done_to(weights(name))))
     with open_checkpoint(source) as one, open_checkpoint(result) as two:
         file = examine(one)
-        _, bits = read_back(file, scan(one, file.tensors), Request(tmp_path), two, None)
+        seen, asked = scan(one, file.tensors), asked_of(file)
+        bits = read_back(file, seen, Request(tmp_path), asked, two, None).check
     forward = proof_of(source, result).check
     assert bits.status == "fail"
     assert any(key in bits.detail for key in damage.changed)
