@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from hornet_convert.checkpoint.metadata import own
 from hornet_convert.checkpoint.reader import Checkpoint
 from hornet_convert.checkpoint.tensors import Tensor
 from hornet_convert.checks.model_file import ModelFile
@@ -109,7 +110,7 @@ def read_back(
         return Back(failed("readback", problem))
     said = facts(file, request, asked.choice, asked.source, asked.result, before, after)
     problems = (
-        _other_bytes(seen, asked, before, after),
+        _other_bytes(file, seen, asked, before, after),
         _other_numbers(file.checkpoint, asked, result, tensors),
         form_problems(result, asked.result, tensors, said.metadata, after),
         _otherwise_loaded(loaded, asked, said, after),
@@ -146,7 +147,9 @@ def _other_tensors(
         yield f"names, dtypes or shapes differ: {listed(differing)}"
 
 
-def _other_bytes(seen: Scan, asked: Wanted, before: Reading, after: Reading) -> Iterator[str]:
+def _other_bytes(
+    file: ModelFile, seen: Scan, asked: Wanted, before: Reading, after: Reading
+) -> Iterator[str]:
     """What was copied and has other bytes; what the first reading of the source saw otherwise."""
     for key, row in asked.result.tensors.items():
         if row.copied and after.digests[key] != before.digests[row.key]:
@@ -155,6 +158,11 @@ def _other_bytes(seen: Scan, asked: Wanted, before: Reading, after: Reading) -> 
         crc, whole = tensor.storage.crc32, tensor.storage.nbytes == tensor.nbytes
         if is_dense(tensor) and whole and crc not in (None, before.crcs[key]):
             yield f"the source is damaged: {key} does not match its CRC"
+        if crc is None and file.checkpoint.container == "zip":
+            yield f"the CRC that a zip archive has of {key} was not looked at"
+    told, ours = file.checkpoint.metadata, "hornet_convert."
+    if {f"{ours}{n}" for n in own(told)} != {name for name in told if name.startswith(ours)}:
+        yield "what the source says of itself was not understood"
     digests = {key: before.digests[key] for key in asked.source.tensors}
     if (seen.sha256, seen.digests) != (before.sha256, digests):
         yield "the source, read again, has another SHA-256, or one of its tensors has"
