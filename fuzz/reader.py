@@ -28,6 +28,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
+from fuzz import report
 from tests.reader import mutations
 
 CANARY = "canary"
@@ -184,11 +185,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         counts, wrong = judge(Path(name), options.seed, options.count, options.jobs)
-    for kind, count in sorted(counts.items()):
-        print(f"{count:8} {kind}")
-    for line in wrong:
-        print(f"WRONG: {line}")
-    return bool(wrong)
+    return report(counts, wrong)
 
 
 if __name__ == "__main__":

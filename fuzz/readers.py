@@ -29,6 +29,7 @@ from typing import Any
 import safetensors.torch
 import torch
 
+from fuzz import report
 from fuzz.agree import difference, pickle_module
 from fuzz.containers import assembled, changed
 from fuzz.mutate import MAX_SIZE
@@ -209,11 +210,7 @@ def main() -> int:
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="fuzz-readers-"))
     counts, wrong = fuzz(60 * options.minutes, options.jobs, options.seed, folder)
-    for outcome, count in sorted(counts.items()):
-        print(f"{count:9,} {outcome}")
-    for line in wrong:
-        print(f"WRONG: {line}")
-    return bool(wrong)
+    return report(counts, wrong)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,12 @@ import torch
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from fixtures import small
-from hornet_convert.api.checkpoints import inspect, verify
+from hornet_convert.api.checkpoints import convert, inspect, verify
 from hornet_convert.checkpoint.reader import open_checkpoint
 from hornet_convert.cli import run
+from hornet_convert.conversion.request import Request
 from hornet_convert.errors import FileRefusedError, UnsupportedError, UsageError
+from hornet_convert.family import zoo
 from hornet_convert.model.load import load_model, load_state_dict
 
 Capture = pytest.CaptureFixture[str]
@@ -163,6 +165,15 @@ def test_a_prefix_of_ones_own(plain: str, tmp_path: Path, capsys: Capture) -> No
     assert torch.equal(found["norm.weight"], OFFICIAL["norm.weight"])
     with pytest.raises(UsageError, match="names that begin with student, teacher"):
         verify(path, prefix="nobody", forward=False)
+
+
+def test_a_choice_by_prefix_has_no_published_name(tmp_path: Path) -> None:
+    """As one by --key or --ema has none: the published name means the file's plain weights."""
+    path = saved(tmp_path, before("student.", OFFICIAL) | before("teacher.", OFFICIAL))
+    row = zoo.BY_NAME["tiny-gf"]
+    report = convert(path, Request(tmp_path / "out", row=row, prefix="student"), forward=False)
+    assert report, report.first_failure
+    assert "3rdparty" not in Path(report.output or "").name
 
 
 def shards(folder: Path, weights: Tensors) -> Path:

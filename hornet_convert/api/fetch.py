@@ -165,7 +165,7 @@ def _converted(
 
     The result is no worse where nothing can be written down.
     """
-    chosen = _is_chosen(request)
+    chosen = request.chooses
     try:
         record = TrustRecord(how.cache.trust_path, edges=edges)
         own = replace(
@@ -204,17 +204,12 @@ def _converted(
 
 def _problem(report: Report, request: Request) -> str | None:
     """What is wrong with the file itself; None if it is what was asked of it, or the machine."""
-    if _is_chosen(request):
+    if request.chooses:
         return None
     error = report.error
     if isinstance(error, FileRefusedError) and not isinstance(error, AmbiguousError | UnsafeError):
         return error.what
     return None if error is not None else report.first_failure
-
-
-def _is_chosen(request: Request) -> bool:
-    """Whether other weights than the published ones are taken: known by the file alone."""
-    return request.ema or request.key is not None
 
 
 def _without_file(model: zoo.Published, error: HornetConvertError | None) -> Report:

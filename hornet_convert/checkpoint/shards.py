@@ -61,7 +61,7 @@ def joined(path: Path) -> io.FileIO:
     with disk_errors(Path(tempfile.gettempdir()), "putting the files together", "TMPDIR"):
         whole = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - the caller closes it
     try:
-        _fill(whole, {path.parent / file: listed_ for file, listed_ in names.items()})
+        _fill(whole, {path.parent / file: inside for file, inside in names.items()})
     except BaseException:
         whole.close()
         raise
@@ -70,7 +70,7 @@ def joined(path: Path) -> io.FileIO:
 
 def _fill(whole: io.FileIO, names: dict[Path, list[str]]) -> None:
     """Write the header, then the tensors of each file in turn."""
-    tables = {file: _table(file, listed_) for file, listed_ in names.items()}
+    tables = {file: _table(file, inside) for file, inside in names.items()}
     header: dict[str, object] = {}
     end = 0
     for table in tables.values():

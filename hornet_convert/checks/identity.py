@@ -6,7 +6,7 @@ Pure: works on names, dtypes and shapes alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from hornet_convert.checkpoint.tensors import Tensor
@@ -81,7 +81,9 @@ def identify(tensors: Mapping[str, Tensor], expected: Architecture | None = None
     # Rows of the classifier, from its weight or, without one, its bias.
     num_classes = next((shapes[name][0] for name in CLASSIFIER if shapes.get(name)), None)
     final = set(FINAL_NORM) & set(mapping.names.values())
-    norms = () if final and layout != "openmmlab" else _stage_norms(mapping.unknown)
+    norms: tuple[str, ...] = ()
+    if layout == "openmmlab" or not final:
+        norms = tuple(filter(STAGE_NORM.fullmatch, mapping.unknown))
     unknown = tuple(key for key in mapping.unknown if key not in norms)
     told = Identity(
         layout, guess, num_classes, mapping.names, (), unknown, mapping.collisions,
@@ -102,7 +104,3 @@ def identify(tensors: Mapping[str, Tensor], expected: Architecture | None = None
             if shape != wanted.get(name, shape)
         },
     )
-
-
-def _stage_norms(keys: Iterable[str]) -> tuple[str, ...]:
-    return tuple(key for key in keys if STAGE_NORM.fullmatch(key))

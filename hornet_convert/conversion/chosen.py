@@ -92,11 +92,9 @@ def chosen(file: ModelFile, request: Request) -> Chosen | str:
     )
 
 
-def choice_problem(file: ModelFile, request: Request) -> str | None:
+def choice_problem(wanted: Chosen, file: ModelFile) -> str | None:
     """Whether other weights were taken than those that are meant, in a sentence."""
-    wanted, state = chosen(file, request), file.state
-    if isinstance(wanted, str):
-        return wanted
+    state = file.state
     for name in wanted.tensors.keys() | state.tensors:
         if wanted.tensors.get(name) is not state.tensors.get(name):
             return f"the tensor taken for {printable(name)} is not the one of that name in the file"

@@ -100,8 +100,7 @@ def _converted(
     if back.said is None or any(row.status == "fail" for row in rows):
         return _report(findings, rows, request, progress)
     # Other weights in the file than its plain ones are not those that its published name means.
-    chosen = request.ema or request.key or request.prefix
-    row = None if chosen else request.row or _published(file, seen)
+    row = None if request.chooses else request.row or _published(file, seen)
     stem = file_names.stem(made.architecture, made.num_classes, edits, row)
     final = request.out / file_names.file_name(stem, back.sha256, request.format)
     notes = [*made.notes, *edits_note(made, losses), *proof.notes]

@@ -162,7 +162,7 @@ def _name(
     for published in zoo.MODELS:
         if published.name == source.model and before.sha256.startswith(published.sha8):
             row = row or published
-    if request.ema or request.key is not None or edits:
+    if edits or request.ema or request.key is not None or request.prefix is not None:
         row = None
     if row is not None:
         stem = f"hornet-{row.name}_3rdparty_{row.dataset}_{row.date}"

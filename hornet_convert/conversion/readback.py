@@ -73,9 +73,10 @@ class Back:
 
 def wanted(file: ModelFile, request: Request) -> Wanted | Check:
     """What a conversion must make; the failed row if other weights were taken than are meant."""
-    choice, problem = chosen(file, request), choice_problem(file, request)
+    choice = chosen(file, request)
+    problem = choice if isinstance(choice, str) else choice_problem(choice, file)
     if problem is not None or isinstance(choice, str):
-        return failed("readback", problem or str(choice))
+        return failed("readback", str(problem))
     try:
         source = source_contents(choice.tensors)
         return Wanted(choice, source, expected_result(source, request.layout, request.edits))

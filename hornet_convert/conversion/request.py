@@ -132,3 +132,8 @@ class Request:
     notes: Sequence[str] = ()
     force: bool = False
     keep: bool = True
+
+    @property
+    def chooses(self) -> bool:
+        """Whether weights are asked for that need not be those a published name means."""
+        return self.ema or self.key is not None or self.prefix is not None
