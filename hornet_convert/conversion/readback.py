@@ -36,7 +36,7 @@ from hornet_convert.conversion.facts import Facts, facts
 from hornet_convert.conversion.places import form_problems, tensors_in, top_problem
 from hornet_convert.conversion.publish import Stamp, stamp
 from hornet_convert.conversion.request import Request
-from hornet_convert.conversion.reread import Reading, is_dense, pieces, reread
+from hornet_convert.conversion.reread import Reading, is_dense, pieces, reread_both
 from hornet_convert.report.check import Check, failed, passed
 from hornet_convert.report.progress import Passing
 from hornet_convert.text import listed, printable
@@ -104,8 +104,9 @@ def read_back(
     """
     written = stamp(result.file)
     tensors = tensors_in(result, request.layout)
-    after = reread(result, tensors, progress)
-    before = reread(file.checkpoint, asked.choice.tensors)
+    before, after = reread_both(
+        file.checkpoint, asked.choice.tensors, result, tensors, progress
+    )
     problem = next(_other_tensors(asked, result, tensors, loaded), None)
     if problem is not None:
         return Back(failed("readback", problem))

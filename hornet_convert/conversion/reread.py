@@ -22,7 +22,7 @@ from hornet_convert.errors import DiskError
 from hornet_convert.report.progress import Passing
 from hornet_convert.text import printable
 
-CHUNK: Final = 4 << 20
+CHUNK: Final = 1 << 20
 PIECE: Final = 1 << 14  # elements
 
 Bytes = NDArray[np.uint8]
@@ -40,42 +40,52 @@ class Reading:
 def reread(
     checkpoint: Checkpoint, tensors: Mapping[str, Tensor], progress: Passing | None = None
 ) -> Reading:
-    """Read a file from its first byte to its last. Raises DiskError."""
+    """Read a file from its first byte to its last. Raises DiskError.
+
+    In one thread: source and result are read side by side (`reread_both`).
+    """
     whole, parts = hashlib.sha256(), {name: hashlib.sha256() for name in tensors}
     crcs = dict.fromkeys(tensors, 0)
     dense = {name: tensor for name, tensor in tensors.items() if is_dense(tensor)}
     waiting = sorted(((_begin(tensor), name) for name, tensor in dense.items()), reverse=True)
     inside: list[tuple[int, int, str]] = []
 
-    def all_of(data: memoryview) -> None:
-        whole.update(data)
-
     def take(name: str, data: memoryview) -> None:
         parts[name].update(data)
         crcs[name] = zlib.crc32(data, crcs[name])
 
-    buffers = [memoryview(bytearray(CHUNK)), memoryview(bytearray(CHUNK))]
-    with ThreadPoolExecutor(1) as beside:
-        pending = beside.submit(all_of, buffers[0][:0])
-        for number, start in enumerate(range(0, checkpoint.size, CHUNK)):
-            stop = min(start + CHUNK, checkpoint.size)
-            data = buffers[number % 2][: stop - start]
-            _fill(checkpoint, start, data)
-            pending.result()
-            pending = beside.submit(all_of, data)
-            while waiting and waiting[-1][0] < stop:
-                begin, name = waiting.pop()
-                inside.append((begin, begin + dense[name].nbytes, name))
-            for begin, end, name in inside:
-                take(name, data[max(begin - start, 0) : end - start])
-            inside = [row for row in inside if row[1] > stop]
-            if progress is not None:
-                progress(stop, checkpoint.size)
-        pending.result()
+    buffer = memoryview(bytearray(CHUNK))
+    for start in range(0, checkpoint.size, CHUNK):
+        stop = min(start + CHUNK, checkpoint.size)
+        data = buffer[: stop - start]
+        _fill(checkpoint, start, data)
+        whole.update(data)
+        while waiting and waiting[-1][0] < stop:
+            begin, name = waiting.pop()
+            inside.append((begin, begin + dense[name].nbytes, name))
+        for begin, end, name in inside:
+            take(name, data[max(begin - start, 0) : end - start])
+        inside = [row for row in inside if row[1] > stop]
+        if progress is not None:
+            progress(stop, checkpoint.size)
     for name in tensors.keys() - dense:
         take(name, _gathered(checkpoint, tensors[name]).data)
     digests = {name: part.hexdigest() for name, part in parts.items()}
     return Reading(whole.hexdigest(), digests, crcs)
+
+
+def reread_both(
+    source: Checkpoint,
+    of_source: Mapping[str, Tensor],
+    result: Checkpoint,
+    of_result: Mapping[str, Tensor],
+    progress: Passing | None = None,
+) -> tuple[Reading, Reading]:
+    """Read a source and its result, each on a core of its own. Raises DiskError."""
+    with ThreadPoolExecutor(1) as beside:
+        before = beside.submit(reread, source, of_source)
+        after = reread(result, of_result, progress)
+        return before.result(), after
 
 
 def pieces(checkpoint: Checkpoint, tensor: Tensor) -> Iterator[Bytes]:
