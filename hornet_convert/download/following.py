@@ -16,7 +16,7 @@ _POLL: Final = 0.02  # seconds
 
 
 class Follower:
-    """Hashes what is there before the first gap, and syncs every so often, on its own thread.
+    """Hashes what is there before the first gap, and syncs every so often, on threads of its own.
 
     Hashing releases the interpreter lock, so it overlaps receiving and writing; synced as a whole
     at the end, a large file would wait for the disk after the network. What an earlier run left is
@@ -27,11 +27,15 @@ class Follower:
         self._part = part
         self._digest = hashlib.sha256()
         self._hashed = 0
-        self._synced = part.size
         self._error: DiskError | None = None
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sha256", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._run, args=(step,), name=name, daemon=True)
+            for name, step in (("sha256", self._hash), ("sync", self._sync))
+        ]
+        self._synced = part.size
+        for thread in self._threads:
+            thread.start()
 
     def check(self) -> None:
         """Raise what went wrong on the way to the disk: the kernel reports it once."""
@@ -41,7 +45,8 @@ class Follower:
     def stop(self) -> None:
         """No more bytes follow, or none of these."""
         self._stopped.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def hexdigest(self, seen: Callable[[int], None]) -> str:
         """The digest of everything; `seen` is called with how many bytes have been hashed."""
@@ -51,14 +56,12 @@ class Follower:
             seen(self._hashed)
         return self._digest.hexdigest()
 
-    def _run(self) -> None:
+    def _run(self, step: Callable[[], int]) -> None:
+        """Do one thing for as long as there is something to do."""
         try:
             while not self._stopped.is_set():
-                if not self._hash():
+                if not step():
                     self._stopped.wait(_POLL)
-                if self._part.size - self._synced >= SYNC_EVERY:
-                    self._synced = self._part.size
-                    self._part.sync()
         except DiskError as error:
             self._error = error
 
@@ -68,3 +71,12 @@ class Follower:
         self._digest.update(data)
         self._hashed += len(data)
         return len(data)
+
+    def _sync(self) -> int:
+        """Bring what has come to the disk, if it is enough; how many bytes those were."""
+        new = self._part.size - self._synced
+        if new < SYNC_EVERY:
+            return 0
+        self._synced += new
+        self._part.sync()
+        return new

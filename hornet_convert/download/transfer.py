@@ -1,8 +1,9 @@
 """The bytes of one URL into a part file: resumed, retried, never taken for more than they are.
 
-A download goes in rounds. Each begins with one request, the leader's. Once that is answered well,
-helpers ask for the other ranges that are missing, if the server sends ranges. A round is over when
-nobody receives any more; what is missing then is for the next, after a pause.
+A download goes in rounds. Each begins with one request, the leader's. Unless its answer comes so
+fast that this machine is the limit, helpers ask for the other ranges that are missing, if the
+server sends ranges. A round is over when nobody receives any more; what is missing then is for the
+next, after a pause.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from hornet_convert.download.answers import Body, body_of, complete_length
-from hornet_convert.download.edges import TICK, Edges, Phase
+from hornet_convert.download.edges import MIB, TICK, Edges, Phase
 from hornet_convert.download.following import Follower
 from hornet_convert.download.http import (
     CROWDED,
@@ -34,6 +35,9 @@ Report = Callable[[Phase, int, int | None, str | None], None]
 
 NO_RANGES: Final = (400, 403, 404, 405, 410, 411, 412, 416, 501, 505)
 """What servers answer to a request for a part, though they would send the whole."""
+
+ALONE: Final = 0.2  # seconds that the leader has to show how fast one connection is
+FAST: Final = 256 * MIB  # bytes per second: more than that this machine hardly hashes
 
 
 @dataclass(frozen=True)
@@ -151,14 +155,22 @@ class Transfer:
         if self.part.size:
             self._split()
         helpers: list[threading.Thread] = []
+        before = self.part.size
 
         def help_out() -> None:
+            if self.part.size - before > FAST * ALONE:
+                return
             gaps = sum(span.left != 0 for span in self.part.spans)
             for n in range(min(self._width, gaps) - 1):
                 helpers.append(threading.Thread(target=self._work, name=f"range-{n}", daemon=True))
                 helpers[-1].start()
 
-        self._work(help_out)
+        alone = threading.Timer(ALONE, help_out)
+        alone.daemon = True
+        self._work(alone.start)
+        alone.cancel()
+        if alone.ident is not None:
+            alone.join()
         for helper in helpers:
             helper.join()
         if self._errors:

@@ -100,7 +100,7 @@ def test_a_host_that_allows_two_connections(tmp_path: Path) -> None:
             return
         try:
             exchange.ranged(BODY, TAG, upto=(exchange.asked.offset or 0) + 500)
-            exchange.wait(0.2)
+            exchange.wait(0.6)
             start = (exchange.asked.offset or 0) + 500
             exchange.body(BODY[start : exchange.asked.end])
         finally:
