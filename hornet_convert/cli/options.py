@@ -251,7 +251,7 @@ download = together(
         "--connections",
         type=click.IntRange(1, 16),
         default=4,
-        help="Ranges of one file to fetch at once, where the server sends ranges.",
+        help="Ranges of one file to fetch at once at most, where one connection alone is slow.",
     ),
     click.option(
         "--limit-rate",

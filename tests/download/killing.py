@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -17,6 +18,11 @@ from tests.download.setting import MODEL, finished, unfinished
 ROOT = Path(__file__).parents[2]
 BODY = b"PK\x03\x04" + random.Random(9).randbytes(3_000_000)
 SHA256 = hashlib.sha256(BODY).hexdigest()
+CALLS = [
+    ("pwrite64", 60), ("fdatasync", 2), ("fsync", 8), ("rename", 6), ("unlink", 6),
+    ("ftruncate", 3), ("mkdir", 4), ("flock", 4),
+]  # fmt: skip
+"""Calls that change files or lock them, and how many of each a thread makes or less."""
 ENTRY = {"model": MODEL.name, "file": "tiny.pth", "size": len(BODY), "sha256": SHA256}
 
 
@@ -51,11 +57,21 @@ def _missing(exchange: Exchange) -> None:
     exchange.whole(b"", status="404 Not Found")
 
 
+def _dying(draw: random.Random) -> list[str]:
+    """What a command is put behind to be killed as it enters a system call that changes a file.
+
+    The n-th of a kind, counted in the thread that makes it.
+    """
+    call, most = draw.choice(CALLS)
+    kill = f"inject={call}:signal=KILL:when={draw.randrange(1, most + 1)}"
+    return ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", kill]
+
+
 def killed_and_rerun(seed: int, cache: Path) -> str:
     """Kill a fetch at a random moment and fetch again; returns a line that says what happened.
 
     The moment is drawn over the whole transfer, and as often around its end, where the file is
-    synced and renamed. AssertionError if anything is not as it has to be.
+    synced and renamed; every other time, where strace is there, it is a system call. AssertionError if anything is not as it has to be.
     """
     draw = random.Random(seed)
     known = draw.random() < 0.5
@@ -66,13 +82,16 @@ def killed_and_rerun(seed: int, cache: Path) -> str:
     with FaultServer([_throttled], {"/index.json": index}) as server:
         asked = f"mirror={server.url}" if known else f"official={server.url}/f"
         command = [sys.executable, "-m", "tests.download.driver", str(cache), options, asked]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 30
-        while server.sent < moment and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.0005)
-        time.sleep(pause)
-        process.kill()
-        process.wait()
+        if at_a_call := draw.random() < 0.5 and shutil.which("strace") is not None:
+            subprocess.run([*_dying(draw), *command], cwd=ROOT, capture_output=True, check=False)
+        else:
+            process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+            deadline = time.monotonic() + 30
+            while server.sent < moment and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.0005)
+            time.sleep(pause)
+            process.kill()
+            process.wait()
         for path in finished(cache):
             assert BODY == path.read_bytes(), "a wrong file under a final name"
         missing = 0 if finished(cache) else len(BODY) - _kept(cache)
@@ -86,4 +105,5 @@ def killed_and_rerun(seed: int, cache: Path) -> str:
     (path,) = finished(cache)
     assert BODY == path.read_bytes()
     assert None is unfinished(cache)
-    return f"killed with {len(BODY) - missing} bytes there, {server.sent} fetched afterwards"
+    how = "at a system call" if at_a_call else "at a moment"
+    return f"killed {how} with {len(BODY) - missing} bytes there, {server.sent} fetched afterwards"
