@@ -104,9 +104,7 @@ def read_back(
     """
     written = stamp(result.file)
     tensors = tensors_in(result, request.layout)
-    before, after = reread_both(
-        file.checkpoint, asked.choice.tensors, result, tensors, progress
-    )
+    before, after = reread_both(file.checkpoint, asked.choice.tensors, result, tensors, progress)
     problem = next(_other_tensors(asked, result, tensors, loaded), None)
     if problem is not None:
         return Back(failed("readback", problem))

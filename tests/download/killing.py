@@ -71,7 +71,8 @@ def killed_and_rerun(seed: int, cache: Path) -> str:
     """Kill a fetch at a random moment and fetch again; returns a line that says what happened.
 
     The moment is drawn over the whole transfer, and as often around its end, where the file is
-    synced and renamed; every other time, where strace is there, it is a system call. AssertionError if anything is not as it has to be.
+    synced and renamed; every other time, where strace is there, it is a system call.
+    AssertionError if anything is not as it has to be.
     """
     draw = random.Random(seed)
     known = draw.random() < 0.5
