@@ -13,6 +13,7 @@ import torch
 
 from fixtures import small
 from hornet_convert.api.checkpoints import convert, verify
+from hornet_convert.conversion.provenance import checks_in
 from hornet_convert.conversion.request import Request
 from hornet_convert.errors import DiskError, UnknownModelError
 from hornet_convert.family.layouts import LAYOUTS, Layout
@@ -87,12 +88,15 @@ def test_provenance_stands_beside_the_result(tmp_path: Path) -> None:
     """The record names the source, its digest, the checks and the versions."""
     path = small.write(tmp_path / "in.pth", "openmmlab-legacy", "w8")
     report = convert(path, Request(tmp_path / "out"), forward=False)
-    record = json.loads(output(report).with_suffix(".json").read_text())
+    statement = json.loads(output(report).with_suffix(".json").read_text())
+    record = checks_in(statement)
     assert output(report).name == record["file"]
     assert report.sha256 == record["source"]["sha256"]
     assert ["state_dict"] == record["source"]["wrapper"]
     assert [check.code for check in report.checks] == [c["code"] for c in record["checks"]]
-    assert {"hornet-convert", "numpy", "python", "safetensors"} <= record["versions"].keys()
+    assert {"hornet-convert", "numpy", "python", "safetensors"} <= statement["predicate"][
+        "runDetails"
+    ]["builder"]["version"].keys()
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])

@@ -13,6 +13,7 @@ from fixtures import zoo as embedded
 from fixtures.serve import serve
 from hornet_convert.api.fetch import Download, fetch
 from hornet_convert.cli import run
+from hornet_convert.conversion.provenance import checks_in
 from hornet_convert.conversion.request import Request
 from hornet_convert.download.cache import Cache
 from hornet_convert.family import zoo
@@ -39,7 +40,7 @@ def test_fetch_leaves_one_proven_file_and_its_provenance(
     result = json.loads(capsys.readouterr().out)
     output = Path(result["output"])
     assert output.name.startswith("hornet-tiny-gf_3rdparty_in1k_20220915-")
-    record = json.loads(output.with_suffix(".json").read_text())
+    record = checks_in(json.loads(output.with_suffix(".json").read_text()))
     assert "mirror" == record["source"]["name"]
     assert record["source"]["url"].startswith(url)
     assert {output.name, output.with_suffix(".json").name} == {

@@ -29,6 +29,8 @@ HOMES = {
     "msgspec": {"files"},
     "huggingface_hub": {"download"},
     "fsspec": {"download"},
+    "securesystemslib": {"checks"},
+    "cryptography": {"checks"},
     **{name: set[str]() for name in ("pickle", "marshal", "shelve", "dill")},
 }
 TREES = {

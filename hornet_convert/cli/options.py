@@ -151,6 +151,12 @@ references = together(
         help="A checkpoint, in any form, with the weights the file should hold; or their "
         "fingerprint, or the file's whole SHA-256.",
     ),
+    click.option(
+        "--signed-by",
+        metavar="KEY.pub",
+        type=PATH,
+        help="Demand that the record beside the file is signed with this public key (PEM).",
+    ),
     cache,
 )
 checked = together(ckpt, model, references, require)
@@ -305,6 +311,7 @@ def claims_from(
     values: Mapping[str, Any], subject: Path, progress: Progress | None = None
 ) -> list[Claim]:
     """What the options of `references` and the trust record say about a file."""
+    from hornet_convert.checks.statement import claims_beside
     from hornet_convert.checks.verify import against
     from hornet_convert.download.pins import claims_of
     from hornet_convert.download.trust import TrustRecord
@@ -315,6 +322,7 @@ def claims_from(
         said.append(given(values["sha256"]))
     if values["against"] is not None:
         said.append(against(values["against"], subject, progress))
+    said += claims_beside(subject, values["signed_by"])
     return said + claims_of(TrustRecord(values["cache"].trust_path).pins())
 
 

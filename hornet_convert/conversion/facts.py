@@ -34,14 +34,30 @@ class Facts:
     metadata: dict[str, str]
     name: str
     record: dict[str, Any]
+    parameters: dict[str, Any]
 
-    def contradicted(self, path: Path, record: Mapping[str, Any]) -> str | None:
+    def contradicted(self, path: Path, statement: Mapping[str, Any]) -> str | None:
         """What the name or the record says otherwise, in a sentence; None if they are right."""
         if path.name != self.name:
             return f"the result was to be called {path.name}, and is {self.name}"
+        predicate, source = statement["predicate"], self.record["source"]
+        definition = predicate["buildDefinition"]
+        url = {"uri": source["url"]} if "url" in source else {}
+        subject = {"name": self.name, "digest": {"sha256": self.record["sha256"]}}
+        dependency = {"name": source["file"], "digest": {"sha256": source["sha256"]}, **url}
+        for what, told, wanted in (
+            ("kind", statement["_type"], "https://in-toto.io/Statement/v1"),
+            ("predicate", statement["predicateType"], "https://slsa.dev/provenance/v1"),
+            ("subject", statement["subject"], [subject]),
+            ("source", definition["resolvedDependencies"], [dependency]),
+            ("parameters", definition["externalParameters"], self.parameters),
+        ):
+            if told != wanted:
+                return f"its record says that the {what} is {told!r}, and not {wanted!r}"
+        record = predicate["runDetails"]["byproducts"][0]["annotations"]
         if ("verdict" in record) == bool(self.record["edits"]):
             return "its record has a verdict on edited weights, or none on others"
-        for at, wanted in (("", self.record), ("source", self.record["source"])):
+        for at, wanted in (("", self.record), ("source", source)):
             told = record.get(at, {}) if at else record
             for key, value in wanted.items():
                 if key != "source" and told.get(key) != value:
@@ -104,7 +120,12 @@ def facts(
             "chosen_by": choice.rule,
         },
     }
-    return Facts({f"hornet_convert.{key}": text for key, text in metadata.items()}, name, record)
+    asked, changes = request, request.edits
+    parameters: dict[str, Any] = {"format": asked.format, "layout": asked.layout}
+    parameters |= {"head": changes.head, "resolution": changes.resolution, "dtype": changes.dtype}
+    parameters |= {"key": asked.key, "ema": asked.ema, "prefix": asked.prefix}
+    metadata = {f"hornet_convert.{key}": text for key, text in metadata.items()}
+    return Facts(metadata, name, record, parameters)
 
 
 def fingerprint(contents: Contents, reading: Reading) -> str:

@@ -4,15 +4,54 @@ from __future__ import annotations
 
 import platform
 import sys
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from hornet_convert.checks.model_file import ModelFile
+from hornet_convert.checks.statement import STATEMENT
 from hornet_convert.conversion.request import Request
 from hornet_convert.report.report import Report
 
+CHECKS: Final = "hornet-convert"
+
 
 def provenance(report: Report, file: ModelFile, request: Request, name: str) -> dict[str, Any]:
-    """The record as a JSON object: the result, then its source with the verdict on that."""
+    """The record as an in-toto Statement of SLSA provenance, version 1.
+
+    The result is its subject, the source its dependency; what was checked is a byproduct.
+    """
+    source = report.source or {}
+    dependency = {"name": file.checkpoint.path.name, "digest": {"sha256": report.sha256}}
+    return {
+        "_type": STATEMENT,
+        "subject": [{"name": name, "digest": {"sha256": report.output_sha256}}],
+        "predicateType": "https://slsa.dev/provenance/v1",
+        "predicate": {
+            "buildDefinition": {
+                "buildType": "urn:hornet-convert:convert:v1",
+                "externalParameters": request.parameters,
+                "resolvedDependencies": [
+                    dependency | ({"uri": source["url"]} if "url" in source else {})
+                ],
+            },
+            "runDetails": {
+                "builder": {"id": "urn:hornet-convert", "version": versions()},
+                "byproducts": [
+                    {"name": CHECKS, "annotations": _checks(report, file, request, name)}
+                ],
+            },
+        },
+    }
+
+
+def checks_in(statement: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record says of result and source. Raises KeyError, TypeError if it is none of ours."""
+    (made,) = statement["predicate"]["runDetails"]["byproducts"]
+    return dict(made["annotations"])
+
+
+def _checks(report: Report, file: ModelFile, request: Request, name: str) -> dict[str, Any]:
+    """What is told of the result, then of its source with the verdict on that."""
     result = report.to_json()
     verdict = {"verdict": result["verdict"], "reference": result["reference"]}
     conversion = report.conversion or {}
@@ -39,7 +78,6 @@ def provenance(report: Report, file: ModelFile, request: Request, name: str) -> 
         },
         "checks": result["checks"],
         "notes": result["notes"],
-        "versions": versions(),
     }
 
 

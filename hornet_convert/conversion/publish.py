@@ -52,10 +52,11 @@ def _require_place(final: Path, force: bool) -> None:
     with disk_errors(place, "reading"), place.open("rb") as there:
         text = there.read(MAX_RECORD_BYTES)
     try:
-        record = json.loads(text)
-    except (ValueError, RecursionError):
-        record = None
-    if not isinstance(record, dict) or record.get("file") != final.name:
+        (subject,) = json.loads(text)["subject"]
+        name = subject["name"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        name = None
+    if name != final.name:
         raise DiskError(
             "another file has the name of the result's record",
             where=str(place),

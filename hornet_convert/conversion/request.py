@@ -137,3 +137,17 @@ class Request:
     def chooses(self) -> bool:
         """Whether weights are asked for that need not be those a published name means."""
         return self.ema or self.key is not None or self.prefix is not None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What was asked for, as the record says it; nothing of where the result goes."""
+        return {
+            "format": self.format,
+            "layout": self.layout,
+            "head": self.edits.head,
+            "resolution": self.edits.resolution,
+            "dtype": self.edits.dtype,
+            "key": self.key,
+            "ema": self.ema,
+            "prefix": self.prefix,
+        }

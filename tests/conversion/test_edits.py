@@ -12,6 +12,7 @@ from fixtures import small
 from hornet_convert.api.checkpoints import convert
 from hornet_convert.checkpoint.metadata import own
 from hornet_convert.checkpoint.reader import open_checkpoint
+from hornet_convert.conversion.provenance import checks_in
 from hornet_convert.conversion.request import Edits, Request
 from hornet_convert.errors import UsageError
 from hornet_convert.family import labels, zoo
@@ -225,7 +226,7 @@ def test_everything_at_once(tmp_path: Path) -> None:
     assert averaged.keys() == result.keys()
     rows = list(labels.in1k_rows(IN21K) or ())
     assert torch.equal(averaged["head.fc.bias"][rows].bfloat16(), result["head.fc.bias"])
-    record = json.loads(output(report).with_suffix(".json").read_text())
+    record = checks_in(json.loads(output(report).with_suffix(".json").read_text()))
     source = record["source"]
     assert source["fingerprint"] == report.fingerprint
     assert record["fingerprint"] == told(report)["fingerprint"] != report.fingerprint
@@ -239,7 +240,7 @@ def test_everything_at_once(tmp_path: Path) -> None:
 def test_a_backbone_lists_what_starts_fresh(tmp_path: Path) -> None:
     """In the notes and in the record beside it."""
     report = run(checkpoint(tmp_path, "w8"), tmp_path, "backbone", head="none")
-    record = json.loads(output(report).with_suffix(".json").read_text())
+    record = checks_in(json.loads(output(report).with_suffix(".json").read_text()))
     assert ["norm0", "norm1", "norm2", "norm3"] == record["starts_fresh"]
     assert any("norm0, norm1, norm2, norm3" in note for note in report.notes)
 

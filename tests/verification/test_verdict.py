@@ -12,6 +12,7 @@ from fixtures import small
 from hornet_convert.api.checkpoints import convert, verify
 from hornet_convert.checks.verify import against
 from hornet_convert.cli import run
+from hornet_convert.conversion.provenance import checks_in
 from hornet_convert.conversion.request import Request
 from hornet_convert.download.pins import Pin, claims_of
 from hornet_convert.download.sources import Source
@@ -194,7 +195,7 @@ def test_convert_writes_nothing_below_what_is_required(tmp_path: Path, ckpt: Pat
     known = [Claim(hashlib.sha256(ckpt.read_bytes()).hexdigest(), "a friend")]
     report = convert(ckpt, Request(out, claims=known, require=["authentic"]), forward=False)
     assert report
-    record = json.loads(Path(report.output or "").with_suffix(".json").read_text())
+    record = checks_in(json.loads(Path(report.output or "").with_suffix(".json").read_text()))
     assert record["verdict"] == "authentic"
     assert record["reference"]["origin"] == "a friend"
 
