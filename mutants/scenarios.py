@@ -147,7 +147,8 @@ def run(folder: Path, out: Path, name: str, forward: bool, standing: str | None)
     )
     row = zoo.BY_NAME[asked.pop("row")] if "row" in asked else None
     stands = asked.pop("standing", None)
-    request = Request(out, edits=edits, row=row, **asked)
+    fetched = None if row is None else {"name": "openmmlab", "url": row.openmmlab_url}
+    request = Request(out, edits=edits, row=row, source=fetched, **asked)
     if stands == "same":
         convert(folder / source, request, forward=False)
     elif stands and standing:
