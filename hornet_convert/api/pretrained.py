@@ -2,7 +2,8 @@
 
 The result lies in `<model>/converted/` of the cache folder, whose entry says which it is, its
 SHA-256 and where it came from. It is used again as long as its bytes are those, and its source is
-one that would be asked now, or nothing can be asked.
+one that would be asked now, or nothing can be asked. Of a cache that is others' and may only be
+read the downloads are used, and what is made of them is kept in the user's own.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from hornet_convert.api.fetch import Download, fetch
 from hornet_convert.conversion.request import Request
-from hornet_convert.download.cache import Slot
+from hornet_convert.download.cache import Cache, Slot
 from hornet_convert.download.edges import Edges, Event, ignore
 from hornet_convert.download.errors import OPTION
 from hornet_convert.download.locks import exclusive
@@ -40,9 +41,13 @@ def pretrained(
     Raises CheckFailedError if a check of the checkpoint failed, another HornetConvertError if no
     source can be reached, the file is not a checkpoint, or it cannot be written.
     """
-    if not how.refetch and (kept := _kept(model, how)) is not None:
-        return kept
     slot = how.cache.converted(model.name)
+    if not how.refetch and (kept := _kept(slot, model, how)) is not None:
+        return kept
+    if how.quiet:
+        events = ignore
+    if not slot.may_be_written():
+        slot = Cache.of_user().converted(model.name)
 
     def waiting(holder: str) -> None:
         events(Event(model.name, "cache", "waiting", detail=f"{holder} is converting it"))
@@ -52,7 +57,7 @@ def pretrained(
         disk_errors(slot.folder, "using the cache", OPTION),
         exclusive(slot.lock, Edges(progress=events), waiting),
     ):
-        kept = None if how.refetch else _kept(model, how)
+        kept = None if how.refetch else _kept(slot, model, how)
         return kept or _convert(model, how, slot, events, progress)
 
 
@@ -66,6 +71,8 @@ def _convert(
     request = Request(slot.folder, force=True)  # a damaged file may have the name
     [report] = fetch([model], how, request, events=events, progress=progress)
     if report.error is not None:
+        if report.error.hint is not None:  # the result lies in the cache
+            report.error.hint = report.error.hint.replace("--out", OPTION)
         raise report.error
     if report.output is None:
         raise CheckFailedError(
@@ -94,12 +101,12 @@ def _is_from(told: Mapping[str, Any], source: Source) -> bool:
     return told["name"] == source.name and same
 
 
-def _kept(model: zoo.Published, how: Download) -> Path | None:
-    """The result that is kept, if it is whole and came from one of the sources.
+def _kept(slot: Slot, model: zoo.Published, how: Download) -> Path | None:
+    """The result that is kept in a slot, if it is whole and came from one of the sources.
 
     Offline, who names no source means whatever there is.
     """
-    slot, sources = how.cache.converted(model.name), how.sources(model)
+    sources = how.sources(model)
     entry = slot.legible_entry()
     if entry is None or not (path := slot.folder / entry.file).is_file():
         return None

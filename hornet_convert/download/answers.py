@@ -86,12 +86,6 @@ def validator_of(headers: Mapping[str, str]) -> str | None:
     return modified if modified and modified.isprintable() and len(modified) <= 100 else None
 
 
-def complete_length(headers: Mapping[str, str]) -> int | None:
-    """Length of the whole file as a 416 tells it (`Content-Range: bytes */N`)."""
-    match = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
-    return int(match[3]) if match is not None and match[3] != "*" else None
-
-
 def _length(value: str | None) -> int | None:
     match = _LENGTH.fullmatch(value or "")
     return int(match[1]) if match else None

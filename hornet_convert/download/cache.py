@@ -17,11 +17,12 @@ import hashlib
 import operator
 import os
 import re
+import secrets
+import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -45,7 +46,7 @@ SCRATCH: Final = "validate-"  # folders of results that nobody keeps
 STALE_SECONDS: Final = 86400.0  # private part files live as long as a download may take
 
 _SLOT: Final = re.compile(rf"{CONVERTED}|(?:{'|'.join(get_args(SourceName))})-[0-9a-f]{{8}}")
-_PART: Final = re.compile(r"\.part(?:-[0-9a-f]{12})?")
+_PART: Final = re.compile(r"\.part(?:-([0-9a-f]{8})([0-9a-f]{8})?[0-9a-f]{4})?")
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,11 @@ class Slot:
         except OSError:
             return None
 
+    def may_be_written(self) -> bool:
+        """Whether this user may make files here, as far as that can be told without doing it."""
+        there = next(path for path in (self.folder, *self.folder.parents) if path.exists())
+        return os.access(there, os.W_OK | os.X_OK)
+
     def names(self) -> list[str]:
         """The names of the files that the entry knows."""
         entry = self.legible_entry()
@@ -128,8 +134,9 @@ class Slot:
 
     def usage(self) -> Usage:
         """What this folder holds."""
-        entry, part = self.legible_entry(), self.part / DATA
-        unfinished = Usage(0, 0, _is_file(part), _size(part))
+        entry = self.legible_entry()
+        data = [path / DATA for path in self.parts()]
+        unfinished = Usage(0, 0, sum(map(_is_file, data)), sum(map(_size, data)))
         if entry is None or not _is_file(file := self.folder / entry.file):
             return unfinished
         return unfinished + Usage(1, _size(file))
@@ -147,7 +154,7 @@ class Slot:
                     expected="a folder",
                     hint="Remove the link, or name another folder with --cache.",
                 )
-        with disk_errors(self.folder, "making a place in the cache", OPTION):
+        with disk_errors(self.folder, "creating a place in the cache", OPTION):
             self.folder.mkdir(parents=True, exist_ok=True)
 
     def record(
@@ -194,6 +201,15 @@ class Slot:
         """Every unfinished download here, also those of where locks do nothing."""
         return [path for path in self.folder.glob(f"{PART}*") if _PART.fullmatch(path.name)]
 
+    def own_part(self) -> Path:
+        """A place of its own for an unfinished download, where locks do nothing."""
+        return self.folder / f"{PART}-{_machine()}{os.getpid():08x}{secrets.token_hex(2)}"
+
+    def idle_parts(self) -> list[Path]:
+        """Unfinished downloads that nobody is at, the largest first."""
+        found = [path for path in self.parts() if path == self.part or _is_left(path)]
+        return sorted(found, key=lambda path: -_size(path / DATA))
+
     def sweep(self) -> None:
         """Remove what killed runs left, but for the part file that can be continued."""
         sweep(self.folder)
@@ -237,6 +253,11 @@ class Cache:
         chosen = explicit or os.environ.get(VARIABLE)
         if chosen:
             return cls(home_expanded(chosen, "--cache or HORNET_CONVERT_CACHE"))
+        return cls.of_user()
+
+    @classmethod
+    def of_user(cls) -> Cache:
+        """The user's default cache."""
         import platformdirs
 
         data = platformdirs.user_data_path("hornet-convert")
@@ -275,27 +296,28 @@ class Cache:
         """How many files and bytes the cache holds now."""
         return sum((slot.usage() for slot in self.slots()), Usage())
 
-    def set_aside(self, model: str, source: Source, problem: str | None) -> int:
+    def set_aside(
+        self, model: str, source: Source, problem: str | None, *, came: bool = True
+    ) -> int:
         """Note that the file of a source is wrong, or with None that it is right after all.
 
-        Returns how many times this very file has been found wrong. Raises DiskError.
+        `came` says whether it has just been fetched. Returns how many times this very file came
+        and was wrong. Raises DiskError.
         """
         slot = self.slot(model, source)
         entry = slot.legible_entry()
         if entry is None or (problem is None and not entry.refused):
             return 0
-        times = 0 if problem is None else entry.refused + 1
+        times = 0 if problem is None else max(1, entry.refused + came)
         entry = replace(entry, refused=times, problem=problem or "")
         write_record(slot.folder / ENTRY, entry, OPTION)
         return times
 
-    def verify(
-        self, seen: Callable[[CacheEntry, int], None] | None = None
-    ) -> Iterator[tuple[CacheEntry, Path, str | None]]:
+    def verify(self) -> Iterator[tuple[CacheEntry, Path, str | None]]:
         """Read every file again; yields each with what is wrong with it, None if nothing is."""
         for entry, path in self.entries():
             try:
-                digest, size = sha256_of(path, seen=seen and partial(seen, entry))
+                digest, size = sha256_of(path)
             except OSError as error:
                 yield entry, path, f"cannot be read: {error.strerror}"
                 continue
@@ -351,6 +373,29 @@ class Cache:
         with disk_errors(slot.folder, "clearing the cache", OPTION):
             slot.clear()
         return gone
+
+
+def _machine() -> str:
+    """What tells this machine, or this container, from others that share the folder."""
+    try:
+        space = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - no path
+    except OSError:
+        space = ""
+    return hashlib.sha256(f"{socket.gethostname()} {space}".encode()).hexdigest()[:8]
+
+
+def _is_left(part: Path) -> bool:
+    """Whether the process of this machine that the name tells of is gone."""
+    match = _PART.fullmatch(part.name)
+    if match is None or match[2] is None or match[1] != _machine():
+        return False
+    try:
+        os.kill(int(match[2], 16), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _is_folder(path: Path) -> bool:

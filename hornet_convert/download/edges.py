@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections import Counter
@@ -13,6 +14,7 @@ from typing import Final, Literal
 from hornet_convert.download.errors import CancelledError
 
 MIB: Final = 1 << 20
+OFFLINE: Final = "HORNET_CONVERT_OFFLINE"
 TICK: Final = 0.1  # seconds between two looks at whether the caller wants to stop
 
 
@@ -69,6 +71,11 @@ def ignore(event: Event) -> None:
     """Report to nobody."""
 
 
+def network_is_off() -> bool:
+    """Whether the environment says that no socket is to be opened: HORNET_CONVERT_OFFLINE=1."""
+    return os.environ.get(OFFLINE, "").lower() not in ("", "0", "false", "no")
+
+
 class Hosts:
     """What downloads that run side by side know of the hosts they ask."""
 
@@ -114,7 +121,7 @@ class Edges:
         """Raise CancelledError if the caller wants to stop."""
         if self.cancel.is_set():
             raise CancelledError(
-                "stopped on request", hint="Run the same command again to go on from here."
+                "stopped on request", hint="Run the same command again to resume it."
             )
 
     def pause(self, seconds: float) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Final
 from urllib.parse import urljoin, urlsplit, urlunsplit
@@ -186,7 +186,7 @@ def answer(
     """The answer to a GET, redirects followed.
 
     Every header that decides about resuming is the caller's; `own` are those of the source, for its
-    own host alone. Status 200, 206 and 416 are given back; every other is a FaultError.
+    own host alone. Status 200 and 206 are given back; every other is a FaultError.
     """
     home, origin = url, _origin(url)
     with Watchdog(edges) as watchdog:
@@ -209,7 +209,7 @@ def answer(
                     url = _redirected(url, response.headers["location"])
                     continue
                 found = Answer(response, url, watchdog)
-                if found.status not in (200, 206, 416):
+                if found.status not in (200, 206):
                     raise _refused(found, response.reason or "")
                 yield found
                 return
@@ -298,7 +298,7 @@ def _explained(error: Exception, url: str) -> FaultError:
         return FaultError(f"{host} cut the connection", again=True)
     usage = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, ValueError)
     if isinstance(error, usage) and not isinstance(error, requests.exceptions.InvalidHeader):
-        return FaultError(f"{host} cannot be asked: {innermost}", again=False)
+        return FaultError(f"{host} cannot be reached: {innermost}", again=False)
     return FaultError(f"the connection to {host} broke: {innermost}", again=True)
 
 
@@ -339,11 +339,17 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def small_document(
-    session: requests.Session, url: str, limit: int, edges: Edges, own: Headers = ()
+    session: requests.Session,
+    url: str,
+    limit: int,
+    edges: Edges,
+    own: Headers,
+    say: Callable[[str], None],
 ) -> bytes | None:
     """A short document whole, or at least its first `limit` bytes; None if there is none.
 
-    Many servers answer with an HTML page for whatever they do not have. Raises FaultError.
+    `say` is told why it is asked for again. Many servers answer with an HTML page for whatever
+    they do not have. Raises FaultError.
     """
     policy = Policy(edges, url)
     while True:
@@ -362,4 +368,5 @@ def small_document(
                 return None
             if (wait := policy.next_wait(fault)) is None:
                 raise
+            say(f"{fault.reason}; next try in {wait:.1f} s")
             edges.pause(wait)

@@ -100,7 +100,7 @@ def _cached(job: Job, source: Source) -> Fetched | None:
 
 
 def _absent(job: Job, source: Source) -> Fetched | None:
-    raise UnusableError("nothing of it is cached, and the network is not to be used")
+    raise UnusableError("not cached, and the network may not be used")
 
 
 def _nothing(job: Job, attempts: Sequence[Attempt]) -> NoSourceError:
@@ -115,7 +115,7 @@ def _nothing(job: Job, attempts: Sequence[Attempt]) -> NoSourceError:
         hint = "Run it once without --offline, or name a directory with --mirror."
         if elsewhere:
             hint = f"It is cached from {', '.join(elsewhere)}: name that source. {hint}"
-        return NoSourceError(f"{name} is not at hand", reasons=reasons, hint=hint)
+        return NoSourceError(f"{name} is not available offline", reasons=reasons, hint=hint)
     kept = sum(
         data.stat().st_size
         for attempt in attempts
@@ -123,5 +123,5 @@ def _nothing(job: Job, attempts: Sequence[Attempt]) -> NoSourceError:
     )
     hint = "Name another source with --mirror URL_OR_DIR, or convert a local file."
     if kept:
-        hint = f"An unfinished download is kept: run the same command again to go on. {hint}"
-    return NoSourceError(f"no source gave {name}", reasons=reasons, hint=hint)
+        hint = f"An unfinished download is kept: the next run resumes it. {hint}"
+    return NoSourceError(f"no source provided {name}", reasons=reasons, hint=hint)

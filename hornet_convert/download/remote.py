@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
 from hornet_convert.download import stores
 from hornet_convert.download.at_hand import Fetched, Job, from_cache, in_place
-from hornet_convert.download.cache import PART, Slot
+from hornet_convert.download.cache import Slot
 from hornet_convert.download.errors import OPTION, UnusableError
 from hornet_convert.download.http import FaultError, new_session, small_document
 from hornet_convert.download.locks import exclusive
@@ -43,11 +42,15 @@ def from_mirror(job: Job, source: Source) -> Fetched:
 def _index(job: Job, source: Source) -> bytes | None:
     """Text of a mirror's index; None if it has none."""
     url, limit = source.url_of(INDEX_NAME), MAX_INDEX_BYTES + 1
+
+    def say(reason: str) -> None:
+        job.report(source, "retrying", detail=f"the index: {reason}")
+
     try:
         if source.store is not None:
             return stores.small_file(source, INDEX_NAME, limit)
         with new_session() as session:
-            return small_document(session, url, limit, job.edges, source.headers)
+            return small_document(session, url, limit, job.edges, source.headers, say)
     except FaultError as fault:
         raise UnusableError(fault.reason, without_secrets(url)) from fault
 
@@ -66,7 +69,10 @@ def from_hub(job: Job, source: Source) -> Fetched:
             force = again and not job.offline
             path = stores.from_hub(source, want.file, job.edges, offline=job.offline, force=force)
             if path is None:
-                raise UnusableError("the repository has no such file", want.shown)
+                absent = "the repository has no such file"
+                if job.offline:
+                    absent = "it is not in the Hub's cache, and the network is not to be used"
+                raise UnusableError(absent, want.shown)
             try:
                 return in_place(job, source, want, path)
             except ChecksumMismatchError:
@@ -163,12 +169,14 @@ def _part(slot: Slot, alone: bool) -> Iterator[PartFile]:
     """The part file to write to.
 
     Where no lock keeps others out, each process takes the one there is by renaming it, which only
-    one can, or starts its own, and puts it back when it stops.
+    one can, or starts its own, and puts it back when it stops; what a killed one left is taken too.
     """
-    folder = slot.part if alone else slot.folder / f"{PART}-{secrets.token_hex(6)}"
+    folder = slot.part if alone else slot.own_part()
     if not alone:
-        with contextlib.suppress(OSError):
-            slot.part.rename(folder)
+        for idle in slot.idle_parts():
+            with contextlib.suppress(OSError):
+                idle.rename(folder)
+                break
     try:
         with PartFile(folder) as part:
             yield part

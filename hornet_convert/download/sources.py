@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from hornet_convert.errors import UsageError
@@ -74,16 +74,22 @@ def sources_for(
     tried before all others, in this order; `headers` are for them. `choice` is one source alone;
     `official` stands for the authors' current and previous link.
 
-    Raises UsageError if a mirror is neither a URL nor a path, or mirrors alone are asked for and
-    none is given.
+    Raises UsageError if a mirror is neither a URL nor a path, mirrors alone are asked for and none
+    is given, or there is no such choice.
     """
+    if choice not in get_args(SourceChoice):
+        raise UsageError(
+            "no such source",
+            expected=", ".join(get_args(SourceChoice)),
+            found=printable(repr(choice)),
+        )
     current, *previous = model.official_urls
     official = [Source("official", current), *(Source("official-previous", u) for u in previous)]
     openmmlab = [Source("openmmlab", model.openmmlab_url)]
     own = [_mirror(text, headers) for text in mirrors]
     if choice == "mirror" and not own:
         raise UsageError(
-            "the source is to be the mirror, and no mirror is given",
+            "the mirror is to be the only source, and none is named",
             hint="Name it with --mirror URL_OR_DIR or HORNET_CONVERT_MIRROR.",
         )
     return {
@@ -121,7 +127,7 @@ def _mirror(text: str, headers: Headers) -> Source:
         usable = False
     if not usable:
         raise UsageError(
-            "the mirror is not a usable URL, and not a directory",
+            "the mirror is neither a usable URL nor a directory",
             found=printable(without_secrets(text)),
             hint="Give the folder that holds the files, as http(s)://host/folder or as a path.",
         )
@@ -139,7 +145,8 @@ def require_directories(sources: Sequence[Source]) -> None:
             raise UsageError(
                 "there is no such directory",
                 where=f"--mirror {source.location}",
-                hint="Check the path. A mirror on the network is written http(s)://host/folder.",
+                hint="Check the path. A mirror on the network is written http(s)://host/folder; "
+                "a checkpoint on this machine is for `hornet-convert convert FILE`.",
             )
 
 
@@ -152,7 +159,7 @@ def home_expanded(text: str | os.PathLike[str], option: str) -> Path:
         return Path(text).expanduser().absolute()
     except RuntimeError as error:
         raise UsageError(
-            "the path begins with the home folder of a user who is not known",
+            "the path starts with the home folder of an unknown user",
             found=printable(str(text)),
             hint=f"Give the whole path with {option}; "
             "a name that does begin with ~ is written ./~name.",

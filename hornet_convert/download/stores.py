@@ -25,7 +25,7 @@ _NEEDS: Final = {True: ("huggingface_hub", "hub"), False: ("fsspec", "stores")}
 
 
 def require_stores(sources: Sequence[Source]) -> None:
-    """Raise UsageError for a mirror whose library is not installed."""
+    """Raise UsageError for a mirror that no library here can ask: a slip of the pen, mostly."""
     for source in sources:
         if source.store is None:
             continue
@@ -36,6 +36,18 @@ def require_stores(sources: Sequence[Source]) -> None:
                 where=f"--mirror {source.location}",
                 hint=f"Install it with: pip install 'hornet-convert[{extra}]'.",
             )
+        if source.store != HUB:
+            from fsspec import get_filesystem_class
+
+            try:
+                get_filesystem_class(source.store)
+            except (ValueError, ImportError) as error:
+                raise UsageError(
+                    f"a mirror at {source.store}:// cannot be asked",
+                    where=f"--mirror {source.location}",
+                    found=printable(str(error), 200),
+                    hint="Check how it begins, or install what fsspec needs for it.",
+                ) from error
 
 
 def from_hub(source: Source, file: str, edges: Edges, *, offline: bool, force: bool) -> Path | None:

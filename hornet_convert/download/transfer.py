@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from hornet_convert.download.answers import Body, body_of, complete_length
+from hornet_convert.download.answers import Body, body_of
 from hornet_convert.download.edges import MIB, TICK, Edges, Phase
 from hornet_convert.download.following import Follower
 from hornet_convert.download.http import (
@@ -123,10 +123,13 @@ class Transfer:
     def _rounds(self) -> None:
         policy, high, tries = Policy(self.edges, self.asked.url), self.part.size, 0
         while not self._is_complete():
-            tries += 1
+            tries, ranges = tries + 1, self._ranges
             fault = self._round()
             if fault is None:
                 return
+            if ranges and not self._ranges:  # another question, not the same again
+                self._say("retrying", f"{fault.reason}; asking for the whole file")
+                continue
             if self.part.size - high >= self.edges.limits.substantial:
                 policy.reset()
                 high = self.part.size
@@ -167,7 +170,7 @@ class Transfer:
 
         alone = threading.Timer(ALONE, help_out)
         alone.daemon = True
-        self._work(alone.start)
+        self._work(alone)
         alone.cancel()
         if alone.ident is not None:
             alone.join()
@@ -179,15 +182,18 @@ class Transfer:
             return None
         return self._faults[0] if self._faults else FaultError("it ended early", again=True)
 
-    def _work(self, answered: Callable[[], None] | None = None) -> None:
-        """Ask for one missing range after another; the leader calls `answered` once it is."""
+    def _work(self, alone: threading.Timer | None = None) -> None:
+        """Ask for one missing range after another; the leader starts `alone` once it is answered.
+
+        From then on it is one of several, and must not start over what others are at.
+        """
         try:
             with new_session() as session:
                 while not self._errors and (span := self._take()) is not None:
                     before = self.part.size
+                    leads = alone is not None and alone.ident is None
                     try:
-                        self._ask(session, span, answered)
-                        answered = answered and (lambda: None)
+                        self._ask(session, span, alone if leads else None)
                     except FaultError as fault:
                         # While others receive, what just got on goes on at once.
                         got_on = self.part.size - before >= self.edges.limits.substantial
@@ -206,22 +212,16 @@ class Transfer:
                     return span
         return None
 
-    def _ask(
-        self, session: requests.Session, span: Span, answered: Callable[[], None] | None
-    ) -> None:
+    def _ask(self, session: requests.Session, span: Span, alone: threading.Timer | None) -> None:
         """One request; returns when the range is complete, raises FaultError otherwise."""
-        leads = answered is not None
+        leads = alone is not None
         headers = self._range_headers(span)
         self._say("connecting")
         try:
             with answer(session, self.asked.url, headers, self.edges, self.asked.headers) as found:
-                if found.status == 416 and headers and complete_length(found.headers) == span.at:
-                    span.end = span.at  # it was complete, and its length unknown
-                    return
                 body = body_of(found.status, found.headers)
-                if found.status == 416 or isinstance(body, str):
-                    said = "416, nothing there" if found.status == 416 else f"got {body}"
-                    raise FaultError(said, again=False, status=416)
+                if isinstance(body, str):
+                    raise FaultError(f"got {body}", again=False, status=416)
                 if found.status == 206:
                     self._check_continues(body, span, bool(headers))
                 elif leads:
@@ -230,8 +230,8 @@ class Transfer:
                     span = self._start_over(body, span, bool(headers))
                 else:
                     raise FaultError("got the whole file, not a part", again=True, status=416)
-                if answered is not None:
-                    answered()
+                if alone is not None:
+                    alone.start()
                 self._receive(found, body, span)
         except FaultError as fault:
             with self._lock:

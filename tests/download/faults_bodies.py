@@ -88,7 +88,7 @@ FAULTS: dict[int, tuple[Fault, ...]] = {
             good,
             asked=2,
         ),
-        right("chunks without end mark", chunked(BODY, end=b""), good, asked=2),
+        right("chunks without end mark", chunked(BODY, end=b""), good, asked=3),
         right(
             "chunks ended early, size known",
             chunked(BODY[:HALF]),

@@ -10,8 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from hornet_convert.cli import options
 from hornet_convert.download.cache import Cache
 from hornet_convert.download.edges import Limits
 from hornet_convert.download.errors import NoSourceError
@@ -225,6 +227,24 @@ def test_how_long_it_is_tried(limits: dict[str, Any], waits: list[float], tmp_pa
     assert [wait for wait in waits if wait] == watcher.waits
 
 
+@pytest.mark.parametrize(
+    ("given", "tries"),
+    [([], (8, 3)), (["--retries", "20"], (20, 21)), (["--retries", "0"], (0, 1))],
+)
+def test_retries_count_for_a_host_that_never_answered(
+    given: list[str], tries: tuple[int, int]
+) -> None:
+    """By default it gets fewer; what the user says holds."""
+
+    @click.command()
+    @options.download
+    def limits(**values: Any) -> Limits:
+        return options.download_from(values).limits
+
+    found = limits.main(given, standalone_mode=False)
+    assert tries == (found.retries, found.connect_tries)
+
+
 def test_the_usual_patience_outlives_a_router(tmp_path: Path) -> None:
     """Which takes a minute to come back."""
     watcher = Watcher(replace(Limits(), jitter=0.0))
@@ -305,7 +325,7 @@ def test_every_reason_is_told(tmp_path: Path) -> None:
     assert 2 == len(raised.value.reasons)
     assert f"mirror {one.url}/{MODEL.file_name}: 404 Not Found" in raised.value.message
     assert "410 Gone" in raised.value.message
-    assert "--mirror" in str(raised.value)
+    assert "`mirror=" in str(raised.value)
 
 
 def test_credentials_are_used_and_never_shown(tmp_path: Path) -> None:

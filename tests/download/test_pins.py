@@ -91,7 +91,7 @@ def test_ones_own_record_is_not_anothers(
     """Merging what one exported oneself changes nothing, under whatever name."""
     document = exported(mine, "Somebody Else", tmp_path / "pins.json")
     assert run(["pins", *mine, "merge", str(document)]) == 0
-    assert "1 there already" in capsys.readouterr().out
+    assert "1 already recorded" in capsys.readouterr().out
     assert verdict(ckpt, mine, capsys)[1] == "seen before"
 
 
@@ -125,7 +125,7 @@ def test_a_contradiction_is_shown_and_nothing_is_stored(
     (tmp_path / "pins.json").write_text(text)
     assert run(["pins", "--cache", str(tmp_path / "c"), "merge", str(tmp_path / "pins.json")]) == 1
     shown = capsys.readouterr()
-    assert "1 new, 1 that contradict what is known" in shown.out
+    assert "1 new, 1 contradicting the record" in shown.out
     assert "seen by Eve" in shown.out
     assert "but the record of Ada" in shown.out
     assert "Nothing was stored" in shown.err

@@ -135,6 +135,21 @@ def test_where_locks_do_nothing(tmp_path: Path) -> None:
     assert [] == list(tmp_path.rglob(".part*"))
 
 
+def test_killed_where_locks_do_nothing(tmp_path: Path) -> None:
+    """What it left under its own name is taken by the next run, since its process is gone."""
+    with FaultServer([silent(30, cut(HALF)), good], pages("digits")) as server:
+        asked = source(server, "digits")
+        first = start(tmp_path, asked, locks=False)
+        until(lambda: [HALF] == [path.stat().st_size for path in tmp_path.rglob(".part-*/data")])
+        first.kill()
+        first.communicate()
+        assert HALF == Cache(tmp_path).usage().part_bytes
+        code, got = outcome(start(tmp_path, asked, locks=False))
+        assert [None, HALF] == [request.offset for request in server.files]
+    assert (0, SHA256) == (code, got["sha256"])
+    assert [] == list(tmp_path.rglob(".part*"))
+
+
 def test_going_on_where_locks_do_nothing(tmp_path: Path) -> None:
     """An unfinished download is put back for the next run."""
     with FaultServer([cut(HALF)], pages("digits")) as server:
@@ -169,7 +184,7 @@ def test_a_full_disk(knows: str, tmp_path: Path) -> None:
         code, said = outcome(start(tmp_path, asked, fsize=70_000, force=True))
     assert 5 == code
     assert "File too large" in said["error"]
-    assert "--cache" in said["error"]
+    assert "`cache`" in said["error"]
     assert BODY == path.read_bytes()
     assert [path] == finished(tmp_path)
     assert None is unfinished(tmp_path)

@@ -122,7 +122,7 @@ def test_what_is_there_of_each_part_is_not_fetched_again(knows: Knows, tmp_path:
     hasty = Watcher(replace(FOUR, retries=0, substantial=10**9))
     with FaultServer([crumbs], pages(knows)) as server:
         for _ in range(3):
-            with pytest.raises(NoSourceError, match="run the same command again"):
+            with pytest.raises(NoSourceError, match="the next run resumes it"):
                 get(tmp_path, [source(server, knows)], hasty)
         server.answers = [good]
         assert get(tmp_path, [source(server, knows)], Watcher(FOUR)).path.read_bytes() == BODY
@@ -180,3 +180,40 @@ def test_the_rate_is_limited(tmp_path: Path) -> None:
     with FaultServer([good], pages("digits")) as server:
         obtain(MODEL, [source(server, "digits")], Cache(tmp_path), edges=edges)
     assert max(watcher.waits) >= N / 100_000
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_the_first_is_cut_while_another_receives(replaced: bool, tmp_path: Path) -> None:
+    """It goes on at once, as one of several; if there is another file by then, all start over."""
+    helped, again = threading.Event(), threading.Event()
+
+    def answers(exchange: Exchange) -> None:
+        start, end = exchange.asked.offset or 0, exchange.asked.end or N
+        if again.is_set() or 0 < start < N // 2:
+            again.set()
+            if replaced:
+                exchange.whole(OTHER, 'ETag: "another"')
+            else:
+                good(exchange)
+            return
+        first = exchange.asked.offset is None
+        exchange.head(
+            "200 OK" if first else "206 Part",
+            f"Content-Length: {end - start}",
+            f"Content-Range: bytes {start}-{end - 1}/{N}",
+            "Accept-Ranges: bytes",
+            TAG,
+        )
+        if first:
+            exchange.body(BODY[:60_000])
+            helped.wait(20)
+        else:
+            helped.set()
+            exchange.body(BODY[start : start + 2000])
+            again.wait(20)
+            exchange.body(BODY[start + 2000 : end])
+
+    with FaultServer([answers]) as server:
+        two = Watcher(replace(LIMITS, connections=2))
+        fetched = get(tmp_path, [source(server, "nothing")], two)
+    assert (OTHER if replaced else BODY) == fetched.path.read_bytes()

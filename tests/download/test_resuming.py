@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from hornet_convert.download.cache import Cache
 from hornet_convert.download.errors import NoSourceError
 from hornet_convert.download.sources import Source, SourceName
 from hornet_convert.download.wanted import ChecksumMismatchError
-from tests.download.behaviours import FLIPPED, HALF, TAG, cut, own_tag, status, whole
+from tests.download.behaviours import FLIPPED, HALF, TAG, cut, no_ranges, own_tag, status, whole
 from tests.download.fault_server import FaultServer
 from tests.download.setting import (
     BODY,
     INDEX,
+    LIMITS,
     MODEL,
     OTHER,
     SHA256,
@@ -53,6 +55,16 @@ def left_behind(folder: Path, server: FaultServer, knows: Knows, part: bytes) ->
     return asked
 
 
+@pytest.mark.parametrize("line", ["400 Bad", "403 Forbidden", "404 Gone", "501 No"])
+def test_a_refused_range_is_no_try(line: str, tmp_path: Path) -> None:
+    """Without any retry, too, the whole file is asked for after the part."""
+    with FaultServer([no_ranges(line)], pages("digits")) as server:
+        asked = left_behind(tmp_path, server, "digits", BODY[:HALF])
+        fetched = get(tmp_path, [asked], Watcher(replace(LIMITS, retries=0)))
+        assert [HALF, None] == [request.offset for request in server.files]
+    assert BODY == fetched.path.read_bytes()
+
+
 CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "as it was": lambda state: None,
     "length unknown": lambda state: (
@@ -72,7 +84,7 @@ CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
         (FLIPPED, "index", "as it was", [None]),
         (FLIPPED, "digits", "as it was", [None]),
         (FLIPPED[:150_000], "digits", "as it was", [150_000, None]),
-        (BODY, "nothing", "length unknown", [N]),
+        (BODY, "nothing", "length unknown", [N, None]),
         (BODY + b"more", "nothing", "length unknown", [N + 4, None]),
         (BODY[:5000] + bytes(HALF), "nothing", "another boot", [5000]),
     ],
@@ -83,8 +95,8 @@ def test_the_next_run_goes_on(
 ) -> None:
     """Only what is missing is asked for, and sent; wrong bytes cost a fresh download.
 
-    A complete part file is published, also where a 416 tells its length. After a crash of the
-    machine only what was synced counts.
+    A complete part file is published; of unknown length, it is fetched again after a 416. After a
+    crash of the machine only what was synced counts.
     """
     with FaultServer([good], pages(knows)) as server:
         asked = left_behind(tmp_path, server, knows, part)
@@ -227,7 +239,7 @@ def test_offline_and_missing(tmp_path: Path) -> None:
         get(tmp_path, [source(server, "index")])
         server.requests.clear()
         others = [Source("mirror", "http://nowhere.invalid"), Source("official", f"{server.url}/x")]
-        with pytest.raises(NoSourceError, match="not at hand") as raised:
+        with pytest.raises(NoSourceError, match="not available offline") as raised:
             get(tmp_path, others, offline=True)
         assert [] == server.requests
         assert 3 == raised.value.exit_code

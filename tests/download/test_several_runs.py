@@ -129,7 +129,7 @@ def test_a_wrong_file_that_comes_twice_is_not_asked_for_a_third_time(setup: Setu
         assert report.exit_code == 4
         asked.append(len(setup.server.files))
     assert [1, 2, 2] == asked
-    assert any("--refetch" in note for note in report.notes)
+    assert any("came 2 times: --refetch" in note for note in report.notes)
     setup.server.answers = [sends(setup.good)]
     assert setup.fetch(setup.how(refetch=True)).exit_code == 0
     assert setup.cache.prune().files == 0
@@ -146,6 +146,7 @@ import os, sys
 from dataclasses import replace
 from pathlib import Path
 from hornet_convert.api.fetch import Download, fetch
+from hornet_convert.api.pretrained import pretrained
 from hornet_convert.conversion.request import Request
 from hornet_convert.download.cache import Cache
 from hornet_convert.family import zoo
@@ -156,8 +157,13 @@ import importlib.readers, tarfile, hornet_convert.conversion.convert, hornet_con
 if os.geteuid() == 0:
     os.setuid(65534)
 how = Download(Cache.at(cache), (mirror,), "mirror", offline=bool(offline), forward=False)
+"""
+REPORTED = """
 for report in fetch([row], how, Request(Path(out), force=True)):
     print(report.exit_code, *report.notes, report.error, sep="|")
+"""
+LOADED = """
+print(pretrained(row, how), pretrained(row, how), sep="|")
 """
 
 
@@ -177,6 +183,19 @@ def test_a_cache_of_another_user(recorded: bool, offline: bool, setup: Setup) ->
     assert before == sorted(setup.cache.folder.rglob("*"))
 
 
+def test_a_model_out_of_a_cache_of_another_user(setup: Setup) -> None:
+    """What is made of the download is kept in the user's own cache."""
+    how = setup.how(mirrors=(setup.server.url,), choice="mirror")
+    assert setup.fetch(how).exit_code == 0
+    read_only(setup.cache.folder)
+    asked = len(setup.server.files)
+    result = run_as_another_user(setup, setup.cache.folder, setup.server.url, program=LOADED)
+    first, again = result.strip().split("|")
+    assert first == again
+    assert Path(first).is_relative_to(setup.folder / "theirs")
+    assert asked == len(setup.server.files)
+
+
 def test_a_home_that_cannot_be_written(setup: Setup) -> None:
     """A mirror on this machine needs no cache."""
     mirror = setup.folder / "mirror"
@@ -189,14 +208,17 @@ def test_a_home_that_cannot_be_written(setup: Setup) -> None:
     assert "nothing could be recorded" in result
 
 
-def run_as_another_user(setup: Setup, cache: Path, mirror: str, offline: bool) -> str:
-    """Fetch as somebody who owns nothing; exit code, notes and error."""
+def run_as_another_user(
+    setup: Setup, cache: Path, mirror: str, offline: bool = False, program: str = REPORTED
+) -> str:
+    """Fetch as somebody who owns nothing; by default exit code, notes and error."""
     out = setup.folder / "theirs"
     out.mkdir(mode=0o777, exist_ok=True)
     out.chmod(0o777)
     arguments = [str(cache), str(out), mirror, setup.row.sha8, "x" if offline else ""]
-    command = [sys.executable, "-c", FETCH, *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", FETCH + program, *arguments]
+    own = {**os.environ, "XDG_CACHE_HOME": str(out), "XDG_DATA_HOME": str(out)}
+    done = subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, check=False)
     assert done.stderr == ""
     return done.stdout
 
@@ -441,7 +463,7 @@ def test_the_commands_for_the_cache(setup: Setup, capsys: pytest.CaptureFixture[
     assert run(["cache", "verify", *cache]) == 1
     assert file["problem"] in capsys.readouterr().out
     assert run(["cache", "prune", *cache]) == 0
-    assert "1 removed" in capsys.readouterr().out
+    assert "1 file removed" in capsys.readouterr().out
     assert run(["pins", "--json", *cache]) == 0
     assert json.loads(capsys.readouterr().out) == {"pins": []}
 

@@ -31,9 +31,11 @@ from tests.download.setting import (
     MODEL,
     OTHER,
     SHA256,
+    Watcher,
     absent,
     get,
     good,
+    index,
     pages,
     source,
 )
@@ -92,7 +94,7 @@ def test_what_is_no_mirror(mirror: str) -> None:
 
 def test_a_pinned_mirror_has_to_be_given() -> None:
     """A usage error that says how."""
-    with pytest.raises(UsageError, match="--mirror"):
+    with pytest.raises(UsageError, match="`mirror=URL_OR_DIR`"):
         sources_for(TINY, choice="mirror")
 
 
@@ -249,6 +251,16 @@ def test_an_index_that_cannot_be_had(answer: Answer, reason: str, tmp_path: Path
         with pytest.raises(NoSourceError, match=reason):
             get(tmp_path, [source(server, "index")])
         assert [] == server.files
+
+
+def test_an_index_that_is_asked_for_again(tmp_path: Path) -> None:
+    """Waiting for it is said: nobody else says anything meanwhile."""
+    busy = [status("503 Busy"), index]
+    watcher = Watcher()
+    with FaultServer([good], {"/index.json": lambda exchange: busy.pop(0)(exchange)}) as server:
+        get(tmp_path, [source(server, "index")], watcher)
+    (said,) = [event.detail for event in watcher.events if event.phase == "retrying"]
+    assert "the index: 503 Busy; next try" in str(said)
 
 
 def test_a_huge_index(tmp_path: Path) -> None:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import http.server
 import importlib.util
 import json
-import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import fsspec
@@ -24,70 +19,26 @@ from hornet_convert.download.sources import Source
 from hornet_convert.download.wanted import ChecksumMismatchError
 from hornet_convert.errors import UsageError
 from tests.download.setting import BODY, INDEX, MODEL, OTHER, SHA256, finished, get, unfinished
+from tests.hub_server import Hub, serving
 
 ROOT = Path(__file__).parents[2]
-COMMIT = "c0ffee" * 6 + "c0ff"
-
-
-@dataclass
-class Hub:
-    """What a Hub on loopback has, by path below the repository, and who asked with what token."""
-
-    files: dict[str, bytes]
-    asked: list[tuple[str, str, str | None]] = field(default_factory=list)
-    url: str = ""
 
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
     """A Hub with one repository, `org/hornet`."""
-    served = Hub({MODEL.file_name: BODY})
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            prefix = "/org/hornet/resolve/main/"
-            name = self.path.removeprefix(prefix)
-            served.asked.append((self.command, self.path, self.headers["Authorization"]))
-            data = served.files.get(name) if self.path.startswith(prefix) else None
-            self.send_response(404 if data is None else 200)
-            if data is None:
-                self.send_header("X-Error-Code", "EntryNotFound")
-            else:
-                self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
-            self.send_header("X-Repo-Commit", COMMIT)
-            self.send_header("Content-Length", str(len(data or b"")))
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(data or b"")
-
-        do_GET = do_HEAD  # noqa: N815 - the base's name
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        served.url = f"http://127.0.0.1:{server.server_port}"
+    with serving() as served:
+        served.commit("org/hornet", {MODEL.file_name: BODY})
         yield served
-        server.shutdown()
 
 
 def fetch(hub: Hub, folder: Path, mirror: str, **how: object) -> tuple[int, dict[str, str]]:
     """One fetch in a process of its own, since the library reads its environment once."""
     command = [sys.executable, "-m", "tests.download.driver", str(folder / "cache")]
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("HF_")},
-        "HF_ENDPOINT": hub.url,
-        "HF_HOME": str(folder / "hf"),
-        "HF_TOKEN": "hunter2",
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "NO_PROXY": "127.0.0.1",
-    }
     done = subprocess.run(
         [*command, json.dumps(how), f"mirror={mirror}"],
         cwd=ROOT,
-        env=environment,
+        env=hub.environment(folder / "hf"),
         capture_output=True,
         text=True,
         check=False,
@@ -99,7 +50,8 @@ def fetch(hub: Hub, folder: Path, mirror: str, **how: object) -> tuple[int, dict
 def test_a_repository_of_the_hub(indexed: bool, hub: Hub, tmp_path: Path) -> None:
     """Its file is used where the Hub's own cache has it, and there is found without a network."""
     if indexed:
-        hub.files = {"index.json": INDEX, "tiny.pth": BODY}
+        hub.repos.clear()
+        hub.commit("org/hornet", {"index.json": INDEX, "tiny.pth": BODY})
     for how in ({}, {"offline": True}):
         code, got = fetch(hub, tmp_path, "hf://org/hornet", **how)
         assert (code, got.get("sha256")) == (0, SHA256), got
@@ -111,7 +63,7 @@ def test_a_repository_of_the_hub(indexed: bool, hub: Hub, tmp_path: Path) -> Non
 
 def test_a_repository_without_the_file(hub: Hub, tmp_path: Path) -> None:
     """3, naming the repository; the same for one that does not exist, and offline."""
-    hub.files.clear()
+    hub.repos["org/hornet"]["main"].clear()
     for mirror, how in (
         ("hf://org/hornet", {}),
         ("hf://org/nosuch@v1", {}),
@@ -120,6 +72,7 @@ def test_a_repository_without_the_file(hub: Hub, tmp_path: Path) -> None:
         code, got = fetch(hub, tmp_path, mirror, **how)
         assert code == 3
         assert f"mirror {mirror}" in got["error"]
+        assert not how or "the Hub's cache" in got["error"]
         assert "hunter2" not in got["error"]
 
 
@@ -130,7 +83,7 @@ def test_a_wrong_file_of_the_hub_is_fetched_again_once(hub: Hub, tmp_path: Path)
     blob.write_bytes(OTHER)
     assert fetch(hub, tmp_path, "hf://org/hornet")[0] == 0
     assert blob.read_bytes() == BODY
-    hub.files[MODEL.file_name] = OTHER
+    hub.commit("org/hornet", {MODEL.file_name: OTHER})
     assert fetch(hub, tmp_path / "another", "hf://org/hornet")[0] == 1
 
 
@@ -189,6 +142,14 @@ def test_a_store_without_the_file(store: fsspec.AbstractFileSystem, tmp_path: Pa
         get(tmp_path, [Source("mirror", "memory://bucket")])
     with pytest.raises(NoSourceError) as raised:
         get(tmp_path, [Source("mirror", "nosuch://user:hunter2@bucket/x")])
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize("mirror", ["htps://h/x", "zz://user:hunter2@h/x?sig=hunter2"])
+def test_a_store_that_nobody_knows(mirror: str, tmp_path: Path) -> None:
+    """A slip of the pen is a usage error; without it the next source would be asked."""
+    with pytest.raises(UsageError, match="cannot be asked") as raised:
+        Download(Cache(tmp_path), (mirror,)).sources(MODEL)
     assert "hunter2" not in str(raised.value)
 
 
