@@ -26,7 +26,7 @@ _TOKEN: Final = re.compile(
 )
 
 
-_DIGITS: Final = re.compile(r"-([0-9a-f]{8,64})\.(?:pth|pt|safetensors)$")
+_DIGITS: Final = re.compile(r"-([0-9a-f]{8,64})\.(?:pth|pt|safetensors|onnx)$")
 
 
 def digits_in(name: str, sha256: str) -> str | None:

@@ -193,6 +193,21 @@ def architecture_of(name: str) -> Architecture:
         return find(name).architecture
 
 
+def timm_name(architecture: Architecture) -> str:
+    """What timm calls a HorNet: `hornet_tiny_gf`."""
+    return "hornet_" + architecture.name.replace("-", "_")
+
+
+def of_timm_name(name: str) -> Architecture | None:
+    """The HorNet of a name in timm's spelling, also the authors', with or without a tag."""
+    plain = name.partition(".")[0]
+    try:
+        return Architecture.from_name(plain.removeprefix("hornet_").replace("_", "-"))
+    except ValueError:
+        row = known(plain)
+        return None if row is None else row.architecture
+
+
 def with_hash(digits: str) -> tuple[Published, bool] | None:
     """The row whose current (True) or superseded (False) publication a SHA-256 belongs to."""
     for model in MODELS:
@@ -207,14 +222,16 @@ def _by_alias() -> dict[str, Published]:
 
 
 def _aliases(model: Published) -> tuple[str, ...]:
-    short = model.label.removeprefix("HorNet-")
-    return (model.name, f"hornet-{model.name}", model.label, short, model.authors_name, model.stem)
+    short, full = model.label.removeprefix("HorNet-"), f"hornet-{model.name}"
+    data = (model.dataset, "in22k") if model.dataset == "in21k" else (model.dataset,)
+    trained = [f"{full}{by}-{name}" for name in data for by in ("", "-3rdparty")]
+    return (model.name, full, model.label, short, model.authors_name, model.stem, *trained)
 
 
 def _plain(name: str) -> tuple[str, str | None]:
-    """Spelling without case, kind of separator and extension, and the hash of a publication."""
+    """Spelling without case, separators and extension, and the hash of a publication."""
     lower = name.strip().lower()
     stem = _EXTENSION.sub("", lower)
     found = None if lower.endswith(".safetensors") else _HASH.search(stem)
-    plain = re.sub(r"[\s_-]+", "-", _HASH.sub("", stem))
+    plain = re.sub(r"[\s_.()-]+", "", _HASH.sub("", stem))
     return plain, None if found is None else found[1]

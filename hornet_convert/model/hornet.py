@@ -3,10 +3,10 @@
 Source: Rao et al., "HorNet", NeurIPS 2022, arXiv 2207.14284, section 3 and table 6.
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations`: what torch.fx traces can then be scripted by TorchScript.
 
-from collections.abc import Iterable, Sequence
-from typing import TypedDict
+from collections.abc import Iterable
+from typing import Any, TypedDict
 
 import torch
 import torch.fx
@@ -15,155 +15,72 @@ from torch import Tensor, nn
 
 from hornet_convert.family import zoo
 from hornet_convert.family.architecture import DEPTHS, LAYER_SCALE_INIT, ORDERS, Architecture
-from hornet_convert.model.layers import (
-    INIT_STD,
-    NORM_EPS,
-    ChannelNorm,
-    Device,
-    GlobalLocalFilter,
-    Mlp,
-    channels_first,
-    channels_last,
-    gnConv,
-)
+from hornet_convert.family.pretrained_cfg import pretrained_cfg
+from hornet_convert.model.blocks import Block, Head, Stage, required_classes, required_pool
+from hornet_convert.model.layers import INIT_STD, ChannelNorm, Device, GlobalLocalFilter
+from hornet_convert.model.sharing import Shared
 
 MIN_SIDE = 32
 STRIDES = (4, 8, 16, 32)  # pixels of the image to one of a stage's map, on each axis
 
 
-class Block(nn.Module):
-    """x += γ1 ⊙ gnConv(LN(x)); x += γ2 ⊙ MLP(LN(x)); each term dropped at random in training.
+class Feature(TypedDict):
+    """One map: its channels, how many pixels one of its pixels stands for, what it comes out of."""
 
-    `drop_path` is the probability with which a sample loses a term.
-    """
-
-    def __init__(
-        self,
-        dim: int,
-        order: int,
-        *,
-        spectrum: tuple[int, int] | None = None,
-        drop_path: float = 0.0,
-        layer_scale_init: float = LAYER_SCALE_INIT,
-    ) -> None:
-        super().__init__()
-        self.drop_path = drop_path
-        self.layer_scale_init = layer_scale_init
-        self.gamma1 = nn.Parameter(torch.full((dim,), layer_scale_init))
-        self.gamma2 = nn.Parameter(torch.full((dim,), layer_scale_init))
-        self.norm1 = ChannelNorm(dim)
-        self.gnconv = gnConv(dim, order, spectrum=spectrum)
-        self.norm2 = ChannelNorm(dim)
-        self.mlp = Mlp(dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, dim, H, W) to the same shape."""
-        x = self._add(x, self.gamma1, self.gnconv(self.norm1(x)))
-        return self._add(x, self.gamma2, self.mlp(self.norm2(x)))
-
-    def _add(self, x: Tensor, gamma: Tensor, term: Tensor) -> Tensor:
-        scale = gamma[:, None, None]
-        if self.training and self.drop_path:
-            keep = 1 - self.drop_path
-            kept = x.new_empty(x.shape[0], 1, 1, 1).bernoulli_(keep)
-            scale = scale * (kept / keep)
-        return torch.addcmul(x, scale, term)
-
-
-class Downsample(nn.Sequential):
-    """LayerNorm and a 2×2 convolution of stride 2: half the resolution."""
-
-    def __init__(self, dim_in: int, dim: int) -> None:
-        super().__init__(ChannelNorm(dim_in), nn.Conv2d(dim_in, dim, 2, stride=2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, dim_in, H, W) to (N, dim, H // 2, W // 2)."""
-        norm, convolution = self
-        # Channels first: reordering the map costs less than reordering the weights, which are more.
-        halved: Tensor = convolution(norm(x).contiguous())
-        return channels_first(channels_last(halved).contiguous())
-
-
-class Stage(nn.Module):
-    """Halving of the resolution (all stages but the first), then blocks."""
-
-    def __init__(
-        self,
-        dim: int,
-        order: int,
-        *,
-        drop_path: Sequence[float],
-        dim_in: int | None = None,
-        spectrum: tuple[int, int] | None = None,
-        layer_scale_init: float = LAYER_SCALE_INIT,
-    ) -> None:
-        super().__init__()
-        self.downsample = nn.Identity() if dim_in is None else Downsample(dim_in, dim)
-        self.blocks = nn.Sequential(
-            *(
-                Block(
-                    dim,
-                    order,
-                    spectrum=spectrum,
-                    drop_path=rate,
-                    layer_scale_init=layer_scale_init,
-                )
-                for rate in drop_path
-            )
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, dim_in, H, W) to (N, dim, H // 2, W // 2); (N, dim, H, W) kept in the first stage."""
-        y: Tensor = self.blocks(self.downsample(x))
-        return y
-
-
-class Head(nn.Module):
-    """Global average, LayerNorm, and the classifier if there is one."""
-
-    def __init__(self, dim: int, num_classes: int | None) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(dim, NORM_EPS)
-        self.fc = None if num_classes is None else nn.Linear(dim, num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, dim, H, W) to logits (N, classes), or to features (N, dim) without a classifier."""
-        x = self.norm(x.mean((-2, -1)))
-        return x if self.fc is None else self.fc(x)
+    num_chs: int
+    reduction: int
+    module: str
 
 
 @torch.fx.wrap
-def require_images(x: Tensor) -> Tensor:
-    """The same, if it is (N, 3, H, W), H and W at least 32; else ValueError."""
-    if x.ndim != 4 or x.shape[1] != 3 or x.shape[2] < MIN_SIDE or x.shape[3] < MIN_SIDE:
+def require_images(x: Tensor, channels: int, side: int = MIN_SIDE) -> Tensor:
+    """The same, if it is (N, channels, H, W), H and W at least `side`; else ValueError."""
+    if x.ndim != 4 or x.shape[1] != channels or x.shape[2] < side or x.shape[3] < side:
         raise ValueError(
-            f"expected images (N, 3, H, W), H and W at least {MIN_SIDE}, got {tuple(x.shape)}"
+            f"expected images (N, {channels}, H, W), H and W at least {side}, got {list(x.shape)}"
         )
     return x
 
 
-def stage_maps(stem: nn.Module, stages: Iterable[nn.Module], x: Tensor) -> tuple[Tensor, ...]:
-    """Images (N, 3, H, W) to the maps after each of the stages. Raises ValueError for others."""
-    x = stem(require_images(x))
+def stage_maps(
+    stem: nn.Module, stages: Iterable[nn.Module], x: Tensor, channels: int
+) -> list[Tensor]:
+    """Images (N, channels, H, W) to the maps after each of the stages; ValueError for others."""
+    x = stem(require_images(x, channels))
     maps = []
     for stage in stages:
         x = stage(x)
         maps.append(x)
-    return tuple(maps)
+    return maps
 
 
-class HorNet(nn.Module):
-    """HorNet of any width, plain or with global-local filters.
+class HorNet(Shared):
+    """HorNet of any width, plain or with global-local filters, with the manners of a timm model.
 
-    `architecture` is the width and the image size that the filters are made for, or a model's name,
-    such as "tiny-gf", as `create_model` takes them. Without a classifier, `num_classes` None, the
-    model returns pooled features. `drop_path` is the probability of dropping a block's term in
-    training, growing linearly from 0 in the first block to this in the last; `layer_scale_init` the
-    initial value of the layer scales γ. `device` and `dtype` are as in any module: on the meta
-    device nothing is allocated, and global-local filters keep their spectra in float32 at lower
-    precisions.
+    The state dict has exactly the names and shapes of `architecture.shapes(num_classes)`, but for
+    `in_chans`. `feature_info` describes the maps after each stage, `num_features` and
+    `head_hidden_size` are the channels of the last, `pretrained_cfg` (also `default_cfg`) is what
+    timm's tools ask about the published model: its images, its classes, where it comes from.
 
-    The state dict has exactly the names and shapes of `architecture.shapes(num_classes)`.
+    Parameters
+    ----------
+    architecture
+        The width and the image size that the filters are made for, or a model's name, such as
+        "tiny-gf", as `create_model` takes them.
+    num_classes
+        Outputs of the classifier; None or 0 for none: the model then returns pooled features.
+    in_chans
+        Channels of the images.
+    global_pool, drop_rate
+        How the head pools, see `Head`; the probability of dropping a pooled feature in training.
+    drop_path_rate
+        Probability of dropping a block's term in training, growing linearly from 0 in the first
+        block to this in the last.
+    layer_scale_init
+        Initial value of the layer scales γ.
+    device, dtype
+        As in any module: on the meta device nothing is allocated, and global-local filters keep
+        their spectra in float32 at lower precisions.
     """
 
     def __init__(
@@ -171,38 +88,54 @@ class HorNet(nn.Module):
         architecture: Architecture | str,
         num_classes: int | None = 1000,
         *,
-        drop_path: float = 0.0,
+        in_chans: int = 3,
+        global_pool: str = "avg",
+        drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
         layer_scale_init: float = LAYER_SCALE_INIT,
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if not 0 <= drop_path < 1:
-            raise ValueError(f"drop_path is a probability below 1, not {drop_path}")
-        if num_classes is not None and num_classes < 1:
-            raise ValueError(f"num_classes is positive or None, not {num_classes}")
+        if not 0 <= drop_path_rate < 1:
+            raise ValueError(f"drop_path_rate is a probability below 1, not {drop_path_rate}")
+        if in_chans < 1:
+            raise ValueError(f"in_chans is positive, not {in_chans}")
         if isinstance(architecture, str):
             architecture = zoo.architecture_of(architecture)
         self.architecture = architecture
-        self.num_classes = num_classes
+        self.num_classes = required_classes(num_classes)
+        self.in_chans = in_chans
         widths = architecture.widths
-        rates = [drop_path * block / (sum(DEPTHS) - 1) for block in range(sum(DEPTHS))]
+        self.num_features = self.head_hidden_size = widths[-1]
+        self.feature_info = [
+            Feature(num_chs=width, reduction=stride, module=f"stages.{stage}")
+            for stage, (width, stride) in enumerate(zip(widths, STRIDES, strict=True))
+        ]
+        self.pretrained_cfg = self.default_cfg = pretrained_cfg(architecture)
+        rates = [drop_path_rate * block / (sum(DEPTHS) - 1) for block in range(sum(DEPTHS))]
         starts = [sum(DEPTHS[:stage]) for stage in range(len(DEPTHS))]
         # Everything is laid out on the meta device first, so that no weight is initialised twice.
         with torch.device("meta"):
-            self.stem = nn.Sequential(nn.Conv2d(3, widths[0], 4, stride=4), ChannelNorm(widths[0]))
-            self.stages = nn.ModuleList(
-                Stage(
-                    dim,
-                    ORDERS[stage],
-                    dim_in=widths[stage - 1] if stage else None,
-                    spectrum=architecture.filter_shape(stage),
-                    drop_path=rates[starts[stage] : starts[stage] + DEPTHS[stage]],
-                    layer_scale_init=layer_scale_init,
-                )
-                for stage, dim in enumerate(widths)
+            self.stem = nn.Sequential(
+                nn.Conv2d(in_chans, widths[0], 4, stride=4), ChannelNorm(widths[0])
             )
-            self.head = Head(widths[-1], num_classes)
+            self.stages = nn.Sequential(
+                *(
+                    Stage(
+                        dim,
+                        ORDERS[stage],
+                        dim_in=widths[stage - 1] if stage else None,
+                        spectrum=architecture.filter_shape(stage),
+                        drop_path=rates[starts[stage] : starts[stage] + DEPTHS[stage]],
+                        layer_scale_init=layer_scale_init,
+                    )
+                    for stage, dim in enumerate(widths)
+                )
+            )
+            self.head = Head(
+                widths[-1], self.num_classes, global_pool=global_pool, drop_rate=drop_rate
+            )
         if dtype is not None:
             self.to(dtype=dtype)
         device = torch.get_default_device() if device is None else torch.device(device)
@@ -216,16 +149,133 @@ class HorNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W), H and W from 32 up, to logits (N, classes)."""
-        y: Tensor = self.head(self.forward_features(x))
-        return y
+        return self.forward_head(self.forward_features(x))
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W) to the last stage's map (N, 8 C, H // 32, W // 32)."""
-        return self.feature_maps(x)[-1]
+        y: Tensor = self.stages(self.stem(require_images(x, self.in_chans)))
+        return y
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """The last stage's map to logits (N, classes), or to what the classifier would be given."""
+        y: Tensor = self.head(x, pre_logits)
+        return y
 
     def feature_maps(self, x: Tensor) -> tuple[Tensor, ...]:
         """Images (N, 3, H, W) to the maps after each stage, at 1/4, 1/8, 1/16, 1/32 of the size."""
-        return stage_maps(self.stem, self.stages, x)
+        return tuple(stage_maps(self.stem, self.stages, x, self.in_chans))
+
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: int | list[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
+        """The maps after some stages, in their order, and what `forward_features` gives.
+
+        Parameters
+        ----------
+        x
+            Images (N, 3, H, W).
+        indices
+            Stages, from the end if negative; a number n for the last n; None for all.
+        norm
+            Without effect: the final norm comes after the pooling.
+        stop_early
+            Leave out the stages after the last that is asked for.
+        output_fmt
+            "NCHW"; others raise ValueError.
+        intermediates_only
+            Return the list of maps alone.
+        """
+        if output_fmt != "NCHW":
+            raise ValueError(f"output_fmt is 'NCHW', not {output_fmt}")
+        taken = self._taken(indices)
+        last = max(taken)
+        maps: list[Tensor] = []
+        x = self.stem(require_images(x, self.in_chans))
+        for number, stage in enumerate(self.stages):
+            if number <= last or not stop_early:
+                x = stage(x)
+                if number in taken:
+                    maps.append(x)
+        if intermediates_only:
+            return maps
+        return x, maps
+
+    def prune_intermediate_layers(
+        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """Remove the stages after the last of `indices`, and the head that they leave useless.
+
+        Returns the indices as stages from the beginning. With `prune_head` the head goes even when
+        all stages stay; `prune_norm` changes nothing, the final norm being part of the head.
+        """
+        taken = self._taken(indices)
+        shorter = max(taken) + 1 < len(self.stages)
+        del self.stages[max(taken) + 1 :]
+        if prune_head or shorter:
+            self.num_features = self.head_hidden_size = self.feature_info[max(taken)]["num_chs"]
+            self.head.norm = nn.Identity().train(self.training)
+            self.reset_classifier(0, "")
+        return taken
+
+    def _taken(self, indices: int | list[int] | None) -> list[int]:
+        """Stages asked for, counted from the beginning; raises ValueError for one there is not."""
+        count = len(self.stages)
+        if indices is None:
+            taken = list(range(count))
+        elif isinstance(indices, int):
+            taken = list(range(count - indices, count))
+        else:
+            taken = [index + count if index < 0 else index for index in indices]
+        if len(taken) == 0 or min(taken) < 0 or max(taken) >= count:
+            raise ValueError(f"indices are stages, {-count} to {count - 1}, not {indices}")
+        return taken
+
+    def get_classifier(self) -> nn.Module:
+        """The classifier, `nn.Identity` if there is none."""
+        return self.head.fc
+
+    def reset_classifier(self, num_classes: int | None, global_pool: str | None = None) -> None:
+        """Replace the classifier by a fresh one, or by none for None and 0.
+
+        `global_pool` changes how the head pools; None leaves it as it is.
+        """
+        self.num_classes = required_classes(num_classes)
+        if global_pool is not None:
+            self.head.global_pool = required_pool(global_pool)
+        self.head.fc = nn.Identity()
+        if self.num_classes:
+            like = next(self.parameters())
+            self.head.fc = nn.Linear(
+                self.num_features, self.num_classes, device=like.device, dtype=like.dtype
+            )
+            nn.init.normal_(self.head.fc.weight, std=INIT_STD)
+            nn.init.zeros_(self.head.fc.bias)
+        self.head.fc.train(self.training)
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Whether training keeps the activations inside blocks, or computes them twice."""
+        for module in self.modules():
+            if isinstance(module, Stage):
+                module.grad_checkpointing = enable
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Patterns that sort the parameters into layers, the first nearest to the image.
+
+        For layer-wise learning rates; a stage's downsampling goes with its first block. `coarse`
+        makes each stage one layer. What matches nothing, the head, is the last.
+        """
+        fine = [(r"stages\.(\d)\.downsample\.", (0,)), (r"stages\.(\d)\.blocks\.(\d+)\.", None)]
+        return {"stem": r"stem\.", "stages": r"stages\.(\d)\." if coarse else fine}
+
+    def no_weight_decay(self) -> set[str]:
+        """Parameters that training must not pull to zero: norms, biases and layer scales."""
+        return {name for name, parameter in self.named_parameters() if parameter.ndim < 2}
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -245,64 +295,3 @@ class HorNet(nn.Module):
             elif isinstance(module, Block):
                 module.gamma1.fill_(module.layer_scale_init)
                 module.gamma2.fill_(module.layer_scale_init)
-
-
-class Feature(TypedDict):
-    """One map: its channels, how many pixels one of its pixels stands for, what it comes out of."""
-
-    num_chs: int
-    reduction: int
-    module: str
-
-
-class FeatureInfo(list[Feature]):
-    """The maps that a `FeatureMaps` returns, in their order."""
-
-    def channels(self) -> list[int]:
-        """Channels of each map."""
-        return [feature["num_chs"] for feature in self]
-
-    def reduction(self) -> list[int]:
-        """Stride of each map: pixels of the image to one of its own, on each axis."""
-        return [feature["reduction"] for feature in self]
-
-    def module_name(self) -> list[str]:
-        """Name of the module that each map comes out of."""
-        return [feature["module"] for feature in self]
-
-    def get_dicts(self) -> list[Feature]:
-        """All of it."""
-        return list(self)
-
-
-class FeatureMaps(nn.Module):
-    """The stem and the stages of a HorNet up to the last that is asked for; no head.
-
-    `out_indices` are stages, 0 to 3, or -4 to -1 counted from the end; the maps come in this order.
-    Parameters are those of the model, under the same names. `feature_info` describes the maps.
-
-    Raises ValueError for a stage that there is not.
-    """
-
-    def __init__(self, model: HorNet, out_indices: Sequence[int] = (0, 1, 2, 3)) -> None:
-        super().__init__()
-        count = len(STRIDES)
-        if not out_indices or not all(-count <= index < count for index in out_indices):
-            raise ValueError(
-                f"out_indices are stages, {-count} to {count - 1}, not {tuple(out_indices)}"
-            )
-        self.architecture = model.architecture
-        self.out_indices = tuple(index % count for index in out_indices)
-        self.stem = model.stem
-        self.stages = model.stages[: max(self.out_indices) + 1]
-        widths = model.architecture.widths
-        self.feature_info = FeatureInfo(
-            Feature(num_chs=widths[stage], reduction=STRIDES[stage], module=f"stages.{stage}")
-            for stage in self.out_indices
-        )
-        self.train(model.training)
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Images (N, 3, H, W), H and W from 32 up, to maps (N, channels, H // r, W // r)."""
-        maps = stage_maps(self.stem, self.stages, x)
-        return [maps[stage] for stage in self.out_indices]

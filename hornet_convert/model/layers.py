@@ -43,7 +43,11 @@ class ChannelNorm(nn.LayerNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same shape."""
-        return channels_first(super().forward(channels_last(x)))
+        # Not super().forward(): TorchScript knows no super.
+        y = functional.layer_norm(
+            channels_last(x), self.normalized_shape, self.weight, self.bias, self.eps
+        )
+        return channels_first(y)
 
 
 class Mlp(nn.Module):
@@ -114,8 +118,9 @@ def filter_spectrum(x: Tensor, weight: Tensor) -> Tensor:
     In float32 at lower precisions; the result has the dtype of x.
     """
     height, width = x.shape[-2:]
-    spectrum = torch.fft.rfft2(x.to(_wide(x.dtype)), norm="ortho")
-    weight = resize_spectrum(weight.to(spectrum.real.dtype), height, width // 2 + 1)
+    wide = x if x.dtype == torch.float64 else x.float()
+    spectrum = torch.fft.rfft2(wide, norm="ortho")
+    weight = resize_spectrum(weight.to(wide.dtype), height, width // 2 + 1)
     # In real numbers: compiled, the gradient of a product of complex ones comes out wrong.
     real, imaginary = torch.view_as_real(spectrum).unbind(-1)
     a, b = weight.unbind(-1)
@@ -126,8 +131,8 @@ def filter_spectrum(x: Tensor, weight: Tensor) -> Tensor:
 
 def resize_spectrum(weight: Tensor, height: int, width: int) -> Tensor:
     """A filter (C, h, w, 2) resized bilinearly, corners aligned, to (C, height, width, 2)."""
-    size = (height, width)
-    if weight.shape[1:3] == size:
+    size = [height, width]
+    if list(weight.shape[1:3]) == size:
         return weight
     planes = weight.permute(3, 0, 1, 2)
     resized = functional.interpolate(planes, size=size, mode="bilinear", align_corners=True)

@@ -9,7 +9,9 @@ import hornet_convert
 from fixtures import small, zoo
 from hornet_convert import create_model, gnConv, load_model
 from hornet_convert.errors import SourceUnreachableError, UnknownModelError
-from hornet_convert.model.hornet import Block, FeatureMaps, HorNet
+from hornet_convert.model.blocks import Block
+from hornet_convert.model.features import FeatureMaps
+from hornet_convert.model.hornet import HorNet
 from hornet_convert.model.load import OWN, Own, load_for_training
 
 IMAGES = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))

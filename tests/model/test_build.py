@@ -9,7 +9,7 @@ from hornet_convert import create_model
 from hornet_convert.errors import CheckFailedError, UnknownModelError
 from hornet_convert.family.architecture import Architecture
 from hornet_convert.family.zoo import MODELS, Published
-from hornet_convert.model.hornet import Block
+from hornet_convert.model.blocks import Block
 from hornet_convert.model.load import model_from_weights
 
 
@@ -75,7 +75,7 @@ def test_without_seed_torchs_generator_decides() -> None:
 def test_options_arrive() -> None:
     """Layer scale and drop path are those asked for; no classifier where none is wanted."""
     model = create_model("w8", None, seed=0, drop_path=0.5, layer_scale_init=0.125)
-    assert model.head.fc is None
+    assert isinstance(model.get_classifier(), torch.nn.Identity)
     blocks = [module for module in model.modules() if isinstance(module, Block)]
     assert 0.5 == blocks[-1].drop_path
     assert {0.125} == {value for block in blocks for value in block.gamma1.tolist()}

@@ -218,10 +218,10 @@ def test_a_backbone_becomes_a_model(name: str, tmp_path: Path) -> None:
     assert verify(path, forward=False)
     model = load_model(path)
     whole = load_model(small.write(tmp_path / "whole.pth", "official-zip", name))
-    assert model.num_classes is None
+    assert model.num_classes == 0
     assert torch.equal(whole.forward_features(IMAGES), model.forward_features(IMAGES))
-    assert torch.equal(torch.ones(64), model.head.norm.weight)
-    assert torch.equal(torch.zeros(64), model.head.norm.bias)
+    assert torch.equal(torch.ones(64), model.get_parameter("head.norm.weight"))
+    assert torch.equal(torch.zeros(64), model.get_parameter("head.norm.bias"))
     assert (2, 64) == model(IMAGES).shape
     trained = load_for_training(path, 5, seed=1, dtype=torch.float64)
     assert (2, 5) == trained(IMAGES.double()).shape
