@@ -1,8 +1,8 @@
 """hornet-convert: fetch, check, convert and verify the published HorNet checkpoints.
 
-    from hornet_convert import create_model, gnConv, load_model, load_state_dict
+    from hornet_convert import create_model, load_model, transform
 
-All of them load torch when they are first used; importing the package does not.
+What computes loads torch when it is first used; importing the package does not.
 """
 
 from __future__ import annotations
@@ -12,26 +12,30 @@ if TYPE_CHECKING:
     from typing import Any
 
     from hornet_convert.api.models import create_model
+    from hornet_convert.api.preprocessing import data_config, transform
+    from hornet_convert.model.hornet import HorNet
     from hornet_convert.model.layers import gnConv
     from hornet_convert.model.load import load_model, load_state_dict
 
-__all__ = ["create_model", "gnConv", "load_model", "load_state_dict"]
+__all__ = [
+    "HorNet", "create_model", "data_config", "gnConv", "load_model", "load_state_dict", "transform",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     if name == "create_model":
-        from hornet_convert.api.models import create_model
-
-        return create_model
-    if name == "gnConv":
-        from hornet_convert.model.layers import gnConv
-
-        return gnConv
-    if name in ("load_model", "load_state_dict"):
-        from hornet_convert.model import load
-
-        return getattr(load, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from hornet_convert.api import models as home
+    elif name in ("data_config", "transform"):
+        from hornet_convert.api import preprocessing as home  # type: ignore[no-redef]
+    elif name in ("load_model", "load_state_dict"):
+        from hornet_convert.model import load as home  # type: ignore[no-redef]
+    elif name == "gnConv":
+        from hornet_convert.model import layers as home  # type: ignore[no-redef]
+    elif name == "HorNet":
+        from hornet_convert.model import hornet as home  # type: ignore[no-redef]
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(home, name)
 
 
 def __dir__() -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from hornet_convert.text import printable
+from hornet_convert.text import printable, python_arguments
 
 EXIT_OK = 0
 EXIT_CHECK_FAILED = 1
@@ -26,11 +26,14 @@ class HornetConvertError(Exception):
 
     `what` is one sentence on what went wrong, `where` the file, URL, key or position of it,
     `expected` and `found` what should have been there and what was, `hint` what to do next, as an
-    instruction.
+    instruction. Where they name arguments, it is as options of the command line, which shows
+    `message` and `hint`; `str`, which Python shows, names them as Python does.
     """
 
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = EXIT_CHECK_FAILED
+
+    reasons: tuple[str, ...] = ()  # one by one, where `found` has several in a line
 
     def __init__(
         self,
@@ -56,7 +59,8 @@ class HornetConvertError(Exception):
         return printable("; ".join([self.what.removesuffix("."), *told]), limit=4000)
 
     def __str__(self) -> str:
-        return self.message if self.hint is None else f"{self.message}. {self.hint}"
+        told = self.message if self.hint is None else f"{self.message}. {self.hint}"
+        return python_arguments(told)
 
 
 class UsageError(HornetConvertError):

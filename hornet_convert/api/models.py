@@ -8,11 +8,13 @@ from typing import Literal, overload
 
 from hornet_convert.api.fetch import Download
 from hornet_convert.api.pretrained import pretrained as fetched
+from hornet_convert.bars import Bars
 from hornet_convert.download.cache import Cache
 from hornet_convert.download.sources import SourceChoice
 from hornet_convert.family import zoo
 from hornet_convert.family.architecture import LAYER_SCALE_INIT
-from hornet_convert.model.hornet import FeatureMaps, HorNet
+from hornet_convert.model.features import FeatureMaps
+from hornet_convert.model.hornet import HorNet
 from hornet_convert.model.layers import Device
 from hornet_convert.model.load import OWN, DType, Own, fresh_model, load_for_training
 
@@ -37,6 +39,8 @@ def create_model(
     mirror: str | os.PathLike[str] | None = ...,
     source: SourceChoice = ...,
     offline: bool = ...,
+    refetch: bool = ...,
+    progress: bool = ...,
 ) -> HorNet: ...
 
 
@@ -57,6 +61,8 @@ def create_model(
     mirror: str | os.PathLike[str] | None = ...,
     source: SourceChoice = ...,
     offline: bool = ...,
+    refetch: bool = ...,
+    progress: bool = ...,
 ) -> FeatureMaps: ...
 
 
@@ -76,6 +82,8 @@ def create_model(
     mirror: str | os.PathLike[str] | None = None,
     source: SourceChoice = "auto",
     offline: bool = False,
+    refetch: bool = False,
+    progress: bool = True,
 ) -> HorNet | FeatureMaps:
     """Build a HorNet, in training mode.
 
@@ -99,11 +107,16 @@ def create_model(
         Makes initial weights depend on this number alone, not on torch's global state, the device
         or the dtype.
     drop_path, layer_scale_init, device, dtype
-        See `HorNet`. Weights that are pretrained bring their own layer scales.
-    cache, mirror, source, offline
+        See `HorNet`, whose `drop_path_rate` is `drop_path` here. Weights that are pretrained bring
+        their own layer scales.
+    cache, mirror, source, offline, refetch
         For `pretrained`: the cache's folder if not the usual one, a URL or directory that has the
         files if not that in HORNET_CONVERT_MIRROR, the only source to ask ("mirror", "openmmlab",
-        "official"), whether the network is off limits, as with HORNET_CONVERT_OFFLINE=1.
+        "official"), whether the network is off limits, as with HORNET_CONVERT_OFFLINE=1, whether to
+        fetch again what is cached.
+    progress
+        Show on stderr how fetching and converting go: bars on a terminal, else a few lines. Nothing
+        is shown of what is in the cache.
 
     Raises
     ------
@@ -133,8 +146,11 @@ def create_model(
             None if mirror is None else (os.fspath(mirror),),
             source,
             offline=offline,
+            refetch=refetch,
+            quiet=not progress,
         )
-        path = fetched(zoo.find(name), how)
+        with Bars() as bars:
+            path = fetched(zoo.find(name), how, events=bars.download, progress=bars.conversion)
         model = load_for_training(
             path, classes, seed=seed, drop_path=drop_path, device=device, dtype=dtype
         )

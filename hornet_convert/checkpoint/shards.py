@@ -36,12 +36,11 @@ class _Index:
     weight_map: dict[str, str]
 
 
-def joined(path: Path) -> io.FileIO:
-    """One safetensors file of all that an index lists, open and without a name.
+def files_of(path: Path) -> dict[str, list[str]]:
+    """The names of an index's files, which lie beside it, and of the tensors in each.
 
-    Raises OSError if a file is not there or cannot be read, one of the FileRefusedErrors for a file
-    that is not well-formed or holds other tensors than the index says, DiskError if there is no
-    room for the temporary file.
+    Raises OSError if the index cannot be read, MalformedError if it is none or names files in other
+    folders.
     """
     shown = printable(str(path), 1000)
     text = read_text(path, MAX_INDEX)
@@ -58,6 +57,17 @@ def joined(path: Path) -> io.FileIO:
                 hint=_HINT,
             )
         names.setdefault(file, []).append(name)
+    return names
+
+
+def joined(path: Path) -> tuple[io.FileIO, int]:
+    """One safetensors file of all that an index lists, open and without a name; of how many files.
+
+    Raises OSError if a file is not there or cannot be read, one of the FileRefusedErrors for a file
+    that is not well-formed or holds other tensors than the index says, DiskError if there is no
+    room for the temporary file.
+    """
+    names = files_of(path)
     with disk_errors(Path(tempfile.gettempdir()), "putting the files together", "TMPDIR"):
         whole = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - the caller closes it
     try:
@@ -65,7 +75,7 @@ def joined(path: Path) -> io.FileIO:
     except BaseException:
         whole.close()
         raise
-    return whole
+    return whole, len(names)
 
 
 def _fill(whole: io.FileIO, names: dict[Path, list[str]]) -> None:
@@ -108,7 +118,7 @@ def _table(path: Path, names: list[str]) -> dict[str, Tensor]:
     differ = sorted(set(names) ^ set(map(str, found)))
     if differ or len(tensors) != len(found):
         raise MalformedError(
-            "the file does not hold the tensors that the index says",
+            "the file does not hold the tensors that the index lists",
             where=shown,
             found=f"a difference in {listed([printable(name) for name in differ])}",
             hint=_HINT,

@@ -21,6 +21,7 @@ from hornet_convert.family.architecture import Architecture
 from hornet_convert.model.equivalence import hasten, memory_errors
 from hornet_convert.model.load import model_from_weights, neutral_norm
 from hornet_convert.model.weights import CheckpointWeights
+from hornet_convert.report.progress import Passing
 
 IMAGES: Final = 4
 TOP: Final = 5
@@ -124,7 +125,9 @@ class Drift:
 
 
 @memory_errors()
-def measure_drift(source: Tensors, target: Tensors, asked: Wanted) -> Drift:
+def measure_drift(
+    source: Tensors, target: Tensors, asked: Wanted, progress: Passing | None = None
+) -> Drift:
     """Run the reference model with the source's weights and with the result's, and compare.
 
     Both on the same images, of the result's resolution, where the source's filters are resized by
@@ -138,10 +141,13 @@ def measure_drift(source: Tensors, target: Tensors, asked: Wanted) -> Drift:
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(IMAGES, 3, size, size, generator=generator).to(dtype)
     own = {row.name: key for key, row in asked.source.tensors.items()}
+    told = progress or (lambda done, total: None)
     before = _outputs(source, own, asked.source, result, images)
+    told(1, 2)
     if result.rows is not None:
         before = before[:, list(result.rows)]
     after = _outputs(target, {name: name for name in target}, result, result, images)
+    told(2, 2)
     difference = (after - before).double() / before.abs().max().double()
     top: dict[str, int] = {}
     if result.num_classes is not None:

@@ -23,6 +23,7 @@ from hornet_convert.family.layouts import Layout
 from hornet_convert.model import plain
 from hornet_convert.model.hornet import HorNet
 from hornet_convert.model.layers import Mlp, channels_first, channels_last
+from hornet_convert.report.progress import Passing
 from hornet_convert.report.trace import Deviation, Trace
 from hornet_convert.text import printable
 
@@ -67,6 +68,7 @@ def compare_forward(
     seed: int = 0,
     batch: int = 1,
     float32: bool = False,
+    progress: Passing | None = None,
 ) -> Trace:
     """Run the source's and the target's weights on one seeded image and compare.
 
@@ -76,7 +78,7 @@ def compare_forward(
     the target's; a source without final norm, such as a detection backbone, is compared up to the
     last stage. `image_size` is height and width in pixels, 32 or more, or one number for a square;
     None for the resolution of the architecture. `float32` asks also how far the reference model in
-    float32 is from itself in float64.
+    float32 is from itself in float64. `progress` is told how many parts of the network are done.
 
     Raises CheckFailedError if one of the computations cannot be done (a tensor is missing or of the
     wrong shape, the source has other parts than the architecture), MemoryError if memory runs out,
@@ -86,7 +88,7 @@ def compare_forward(
     height, width = (size, size) if isinstance(size, int) else size
     generator = torch.Generator().manual_seed(seed)
     image = torch.randn(batch, 3, height, width, generator=generator)
-    deviations: list[Deviation] = []
+    deviations, count = list[Deviation](), len(list(_parts(num_classes)))
     with (
         torch.no_grad(),
         _Ahead(plain.steps(source, layout, image)) as steps,
@@ -100,6 +102,8 @@ def compare_forward(
             if expected is None or expected.name != part:
                 raise _different_parts(part, expected)
             deviations.append(_deviation(part, expected.output, output))
+            if progress is not None:
+                progress(len(deviations), count)
 
         exact = run(image.double(), compare)
         rest = steps.next("the end")

@@ -20,6 +20,7 @@ from hornet_convert.model.equivalence import compare_forward
 from hornet_convert.model.torch_load import loaded_apart
 from hornet_convert.model.weights import CheckpointWeights
 from hornet_convert.report.check import Check, failed, not_checked, passed
+from hornet_convert.report.progress import DRIFT, FORWARD, Progress, reading
 from hornet_convert.report.trace import Probe, Trace
 
 USUAL: Final = Probe()
@@ -31,7 +32,7 @@ LARGEST_UNASKED: Final = 1024
 RESIZED_TOLERANCE: Final = 1e-6
 
 
-def forward_check(file: ModelFile, probe: Probe = USUAL) -> Check:
+def forward_check(file: ModelFile, probe: Probe = USUAL, progress: Progress | None = None) -> Check:
     """Compare the source's own weights under their own names with the remapped ones.
 
     Without a size in the `probe`, a model for very large images is not checked.
@@ -52,22 +53,27 @@ def forward_check(file: ModelFile, probe: Probe = USUAL) -> Check:
             seed=probe.seed,
             batch=probe.batch,
             float32=True,
+            progress=reading(progress, FORWARD),
         )
     except CheckFailedError as error:
         return failed("forward", error.message)
     return _judged(trace, f"{_images(trace)} in float64")
 
 
-def prove(file: ModelFile, asked: Wanted, result: Checkpoint) -> Proof:
+def prove(
+    file: ModelFile, asked: Wanted, result: Checkpoint, progress: Progress | None = None
+) -> Proof:
     """Prove a result with torch: by the forward check, and a `.pth` by `torch.load` meanwhile."""
     if result.container == "safetensors":
-        return _forward(file, asked, result)
+        return _forward(file, asked, result, progress)
     with ThreadPoolExecutor(1) as beside:
         loading = beside.submit(loaded_apart, result.path, WRAPPED[asked.result.layout][0])
-        return replace(_forward(file, asked, result), loaded=loading.result())
+        return replace(_forward(file, asked, result, progress), loaded=loading.result())
 
 
-def _forward(file: ModelFile, asked: Wanted, result: Checkpoint) -> Proof:
+def _forward(
+    file: ModelFile, asked: Wanted, result: Checkpoint, progress: Progress | None
+) -> Proof:
     """Compare what the source computes with what the reference model does with the result.
 
     What was only renamed has to compute the same. What was edited has to compute what the source
@@ -93,6 +99,7 @@ def _forward(file: ModelFile, asked: Wanted, result: Checkpoint) -> Proof:
             architecture,
             made.num_classes,
             float32=True,
+            progress=reading(progress, FORWARD),
         )
     except CheckFailedError as error:
         return Proof(failed("forward", error.message))
@@ -103,7 +110,7 @@ def _forward(file: ModelFile, asked: Wanted, result: Checkpoint) -> Proof:
     check = _judged(trace, f"{_images(trace)} in float64{how}")
     if not made.rounded or check.status != "pass":
         return Proof(check)
-    drift = measure_drift(source, target, asked)
+    drift = measure_drift(source, target, asked, reading(progress, DRIFT))
     if not drift.finite:
         check = replace(check, status="fail", detail=f"{drift.sentence}; {check.detail}")
     return Proof(check, drift=drift.to_json(), notes=(drift.sentence,))

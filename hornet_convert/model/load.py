@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from functools import partial
@@ -12,16 +13,15 @@ from torch import Tensor
 
 from hornet_convert.checkpoint.reader import open_checkpoint
 from hornet_convert.checkpoint.state_dict import select_state_dict
-from hornet_convert.checks import checks
-from hornet_convert.checks.findings import Findings
+from hornet_convert.checks.complete import architecture_of
 from hornet_convert.checks.identity import CLASSIFIER, FINAL_NORM
-from hornet_convert.checks.model_file import ModelFile, examine
-from hornet_convert.checks.scan import Scan
+from hornet_convert.checks.model_file import examine
 from hornet_convert.errors import CheckFailedError, UsageError
 from hornet_convert.family.architecture import LAYER_SCALE_INIT, Architecture
 from hornet_convert.family.layouts import LAYOUTS, Layout, detect, remap
 from hornet_convert.model.hornet import HorNet
 from hornet_convert.model.layers import INIT_STD, Device
+from hornet_convert.model.located import Located, located, require_agreement
 from hornet_convert.model.weights import MappedWeights
 from hornet_convert.text import listed, printable
 
@@ -30,6 +30,8 @@ OWN: Own = get_args(Own)[0]
 
 DType = torch.dtype
 Weights = dict[str, Tensor]
+
+LOG = logging.getLogger("hornet_convert")
 
 
 def fresh_model(
@@ -49,7 +51,7 @@ def fresh_model(
     such HorNet.
     """
     build = partial(
-        HorNet, name, num_classes, drop_path=drop_path, layer_scale_init=layer_scale_init
+        HorNet, name, num_classes, drop_path_rate=drop_path, layer_scale_init=layer_scale_init
     )
     if seed is None:
         return build(device=device, dtype=dtype)
@@ -69,14 +71,15 @@ def model_from_weights(
     *,
     drop_path: float = 0.0,
     dtype: DType = torch.float32,
+    kind: type[HorNet] = HorNet,
 ) -> HorNet:
     """Build a HorNet in evaluation mode whose parameters are the given tensors.
 
     `weights` are by name of the reference layout. Tensors of the right dtype are taken as they are,
-    not copied: changing them changes the model. Raises CheckFailedError if a name is missing or
-    unknown, or a shape is not the architecture's.
+    not copied: changing them changes the model. `kind` is the class to build. Raises
+    CheckFailedError if a name is missing or unknown, or a shape is not the architecture's.
     """
-    model = HorNet(architecture, num_classes, drop_path=drop_path, device="meta", dtype=dtype)
+    model = kind(architecture, num_classes, drop_path_rate=drop_path, device="meta", dtype=dtype)
     parameters = dict(model.named_parameters())
     expected = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
     tensors = dict(weights)  # a lazy mapping is asked for each tensor once
@@ -110,10 +113,12 @@ def load_state_dict(
 ) -> Mapping[str, Tensor]:
     """The weights in a checkpoint under the names of a layout, without reading them yet.
 
-    `path` is a `.pth` in any container, wrapper and layout, or a safetensors file. `layout` is what
-    the names are to be: "reference" for models of `create_model`, "official" for the authors' code,
-    "openmmlab" for mmpretrain's. Of several sets of weights `key` names the one to take, `ema`
-    asks for the averaged one, and `prefix` for the weights whose names begin so.
+    `path` is a `.pth` in any container, wrapper and layout, a safetensors file, the index of
+    several, a folder with `model.safetensors`, its index or `pytorch_model.bin`, or
+    `hf://ORG/REPO`, with `@REVISION` and `/FILE` where need be. `layout` is what the names are to
+    be: "reference" for models of `create_model`, "official" for the authors' code, "openmmlab" for
+    mmpretrain's. Of several sets of weights `key` names the one to take, `ema` asks for the
+    averaged one, and `prefix` for the weights whose names begin so.
 
     The tensors are views of the file, mapped into memory, in their own dtypes; see `MappedWeights`.
     They go straight into `model.load_state_dict(...)`, with `assign=True` without a copy. A model
@@ -121,13 +126,13 @@ def load_state_dict(
 
     Raises CheckFailedError if a key is no HorNet's or two of them mean the same tensor,
     FileRefusedError if the file is not a checkpoint that can be read, UsageError if there is no
-    such layout, file, or set of weights.
+    such layout, file, or set of weights, SourceUnreachableError if the Hub does not give it.
     """
     if layout not in LAYOUTS:
         raise UsageError(
             "no such layout", expected=", ".join(LAYOUTS), found=printable(repr(layout))
         )
-    with open_checkpoint(path) as checkpoint:
+    with open_checkpoint(located(path).file) as checkpoint:
         tensors = select_state_dict(checkpoint.root, key=key, ema=ema, prefix=prefix).tensors
         mapping = remap(tensors, detect(tensors) or "reference", layout)
         strangers = [*mapping.unknown, *(each for keys in mapping.collisions for each in keys)]
@@ -144,27 +149,71 @@ def load_state_dict(
 
 
 def load_model(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Located,
+    num_classes: int | Own | None = OWN,
     *,
     key: str | None = None,
     ema: bool = False,
     prefix: str | None = None,
+    seed: int | None = None,
+    drop_path: float = 0.0,
+    device: Device = None,
+    dtype: DType | None = None,
+    kind: type[HorNet] = HorNet,
 ) -> HorNet:
-    """Build the reference model a checkpoint holds, in eval mode, on the CPU.
+    """Build the reference model a checkpoint holds, in eval mode.
 
-    The file and the choice of weights in it are as for `load_state_dict`. A file without a
-    classifier gives a model whose `num_classes` is None. A `backbone` file, which has no final norm
-    either, gives one whose final norm is fresh: weight 1, bias 0.
+    Parameters
+    ----------
+    path, key, ema, prefix
+        The file and the choice of weights in it, as for `load_state_dict`.
+    num_classes
+        "own", the default: the checkpoint's classifier as it is. None or 0: none, the model returns
+        pooled features. Another number than the checkpoint's: a freshly initialised classifier,
+        which the logger `hornet_convert` tells at level INFO, as timm does.
+    seed
+        Makes the weights of a fresh classifier depend on this number alone.
+    drop_path
+        See `HorNet`.
+    device, dtype
+        What the parameters are to be on and in: the CPU and float32 if nothing is said. Filters of
+        spectra are never less than float32.
+    kind
+        The class to build: HorNet, or one that is derived from it and built by the same arguments.
+
+    A file without a classifier gives a model whose `num_classes` is 0. A `backbone` file, which has
+    no final norm either, gives one whose final norm is fresh: weight 1, bias 0.
 
     Keys, shapes and element types are checked; digests and the forward equivalence are not: that is
-    what `verify` is for. Parameters in float32 are views of the file, mapped into memory, and
-    nothing that happens to them reaches the file; see `MappedWeights`.
+    what `verify` is for. Parameters in float32 on the CPU are views of the file, mapped into
+    memory, and nothing that happens to them reaches the file; see `MappedWeights`.
 
-    Raises CheckFailedError, which says what is missing, strange or misshapen, if the file holds no
-    complete HorNet; FileRefusedError if it is not a checkpoint that can be read; UsageError if
-    there is no such file or set of weights.
+    Raises
+    ------
+    CheckFailedError
+        The file holds no complete HorNet, and it is said what is missing, strange or misshapen; or
+        another one than the `config.json` of its folder says.
+    HornetConvertError
+        What `load_state_dict` raises.
+    ValueError
+        A number makes no sense.
     """
-    return model_from_weights(*_complete(path, key, ema, prefix))
+    architecture, present, weights = _complete(path, key, ema, prefix)
+    wanted = present if num_classes == OWN else num_classes or None
+    if wanted != present:
+        weights = {name: weights[name] for name in weights if name not in CLASSIFIER}
+        if wanted is not None:
+            weights |= _fresh_classifier(architecture, wanted, seed)
+            LOG.info("a fresh classifier: %d classes, the file has %s", wanted, present or "none")
+    model = model_from_weights(
+        architecture,
+        wanted,
+        weights,
+        drop_path=drop_path,
+        dtype=torch.float32 if dtype is None else dtype,
+        kind=kind,
+    )
+    return model.to("cpu" if device is None else device)
 
 
 def load_for_training(
@@ -176,21 +225,15 @@ def load_for_training(
     device: Device = None,
     dtype: DType | None = None,
 ) -> HorNet:
-    """The model a checkpoint holds, in training mode, with the classifier asked for.
-
-    The checkpoint's own classifier is kept if it has `num_classes` outputs or "own" is asked for;
-    else there is a freshly initialised one (`seed` decides on its numbers), or, for None and 0,
-    none. `device` and `dtype` are torch's defaults if not given. Raises what `load_model` does.
-    """
-    architecture, present, weights = _complete(path)
-    wanted = present if num_classes == OWN else num_classes or None
-    if wanted != present:
-        weights = {name: weights[name] for name in weights if name not in CLASSIFIER}
-        if wanted is not None:
-            weights |= _fresh_classifier(architecture, wanted, seed)
-    dtype = torch.get_default_dtype() if dtype is None else dtype
-    model = model_from_weights(architecture, wanted, weights, drop_path=drop_path, dtype=dtype)
-    return model.train().to(torch.get_default_device() if device is None else device)
+    """As `load_model`, in training mode; `device` and `dtype` are torch's defaults if not given."""
+    return load_model(
+        path,
+        num_classes,
+        seed=seed,
+        drop_path=drop_path,
+        device=torch.get_default_device() if device is None else device,
+        dtype=torch.get_default_dtype() if dtype is None else dtype,
+    ).train()
 
 
 def _fresh_classifier(architecture: Architecture, num_classes: int, seed: int | None) -> Weights:
@@ -203,15 +246,17 @@ def _fresh_classifier(architecture: Architecture, num_classes: int, seed: int | 
 
 
 def _complete(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Located,
     key: str | None = None,
     ema: bool = False,
     prefix: str | None = None,
 ) -> tuple[Architecture, int | None, Weights]:
     """The HorNet in a file, its number of classes, and all its weights by reference name."""
-    with open_checkpoint(path) as checkpoint:
+    where, config = located(path)
+    with open_checkpoint(where) as checkpoint:
         file = examine(checkpoint, key=key, ema=ema, prefix=prefix)
-        architecture, num_classes = _required(file), file.identity.num_classes
+        architecture, num_classes = architecture_of(file), file.identity.num_classes
+        require_agreement(config, architecture, num_classes)
         weights = dict(MappedWeights(checkpoint, file.by_reference_name))
     if file.identity.backbone:
         weights |= neutral_norm(architecture)
@@ -222,19 +267,3 @@ def neutral_norm(architecture: Architecture, dtype: DType = torch.float32) -> We
     """A final norm as it is before training: weight 1, bias 0."""
     one = torch.ones(architecture.widths[-1], dtype=dtype, device="cpu")
     return dict(zip(FINAL_NORM, (one, torch.zeros_like(one)), strict=True))
-
-
-def _required(file: ModelFile) -> Architecture:
-    """The architecture of a complete HorNet; raises CheckFailedError for anything else."""
-    findings = Findings(file, Scan())
-    rows = [check(findings) for check in (checks.model, checks.keys, checks.tensors)]
-    problems = [row.detail for row in rows if row.status == "fail"]
-    architecture, where = file.identity.architecture, printable(str(file.checkpoint.path))
-    if problems or architecture is None:
-        raise CheckFailedError(
-            "the file does not hold a complete HorNet",
-            where=where,
-            found="; ".join(problems),
-            hint=f"`hornet-convert verify --ckpt {where}` tells more.",
-        )
-    return architecture
