@@ -1,7 +1,8 @@
 """What the model costs beside its definition written naively: part of `make bench`.
 
-Forward passes take turns with the naive ones and with a float32 matrix product; loading takes turns
-with what it replaces. Ratios are the medians of ratios within a turn.
+Forward passes take turns with the naive ones, with a float32 matrix product, and on ONNX Runtime
+with those on torch; loading takes turns with what it replaces. Ratios are the medians of ratios
+within a turn.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,10 +24,13 @@ from benchmarks.conversion import Ratio, conclude
 from benchmarks.naive import Naive
 from hornet_convert import create_model, load_model
 from hornet_convert.family import zoo
+from hornet_convert.images.onnx_engine import OnnxEngine
+from hornet_convert.images.torch_engine import TorchEngine
 
 MODELS = ("tiny", "base", "tiny-gf")
 LARGE = "large-gf384"
 BATCHES = (1, 4)
+ENGINE_BATCHES = (1, 8)
 SIDE = 2048
 CLOSE = 1e-4  # the two forwards have to be the same function
 
@@ -73,6 +78,31 @@ def forward(name: str, batch: int, rounds: int) -> tuple[dict[str, list[float]],
     ]
 
 
+def engines(name: str, batch: int, rounds: int) -> tuple[dict[str, list[float]], list[Ratio]]:
+    """A model on torch and, as its ONNX graph, on ONNX Runtime, with as many threads."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.safetensors"
+        fresh = create_model(name, seed=0, layer_scale_init=0.5).eval()
+        safetensors.torch.save_file(fresh.state_dict(), path)
+        model, graph = load_model(path), OnnxEngine(path)
+    pixels = torch.randint(256, (batch, 224, 224, 3), generator=torch.Generator().manual_seed(0))
+    images = pixels.to(torch.uint8)
+    on_torch = TorchEngine(model, torch.device("cpu"))
+    one, two = on_torch.logits(images.numpy()), graph.logits(images.numpy())
+    if abs(one - two).max() / abs(one).max() > CLOSE:
+        raise SystemExit(f"{name}: ONNX Runtime computes something else")
+    what = f"{name}, batch {batch}"
+    seconds = take_turns(
+        {
+            f"torch, {what}": lambda: on_torch.logits(images.numpy()),
+            f"ONNX Runtime, {what}": lambda: graph.logits(images.numpy()),
+        },
+        rounds,
+    )
+    theirs, ours = seconds.values()
+    return seconds, [Ratio(f"wall, {what}, ONNX Runtime / torch", ratio(ours, theirs), 1.0, False)]
+
+
 def loading(rounds: int) -> tuple[dict[str, list[float]], list[Ratio]]:
     """The largest model from safetensors, and the usual way to the same."""
     row = zoo.find(LARGE)
@@ -118,6 +148,7 @@ def main() -> int:
     claims: list[Ratio] = []
     for found, made in (
         *(forward(name, n, arguments.rounds) for name in arguments.names for n in BATCHES),
+        *(engines(name, n, arguments.rounds) for name in arguments.names for n in ENGINE_BATCHES),
         loading(max(3, arguments.rounds // 3)),
     ):
         seconds |= found
@@ -126,6 +157,7 @@ def main() -> int:
         print(f"{statistics.median(each):8.3f} s  {name}")
     facts = {
         "torch": f"{torch.__version__}, {torch.get_num_threads()} threads",
+        "onnxruntime": version("onnxruntime"),
         "rounds": arguments.rounds,
         "seconds": seconds,
     }

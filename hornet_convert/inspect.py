@@ -133,6 +133,7 @@ def inspect_checkpoint(
         if number < MAX_LISTED:
             blocks.setdefault(_block(name, identity.layout), []).append(row)
     reasons = dict(danger(checkpoint.globals_used))
+    elsewhere = [f"the weights lie in {checkpoint.beside}"] if checkpoint.beside else []
     return Inspection(
         path=str(checkpoint.path),
         container=checkpoint.container,
@@ -155,7 +156,7 @@ def inspect_checkpoint(
         parameters=parameters,
         nbytes=nbytes,
         dtypes=dict(dtypes),
-        beside=found.dropped,
+        beside=(*found.dropped, *elsewhere),
         names=tuple(Name(n, use, reasons.get(n)) for n, use in checkpoint.globals_used.items()),
         dangerous=bool(reasons),
         metadata=dict(islice(checkpoint.metadata.items(), MAX_METADATA)),

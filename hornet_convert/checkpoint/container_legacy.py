@@ -79,7 +79,7 @@ def _plain(stream: Stream, what: str) -> object:
     value = machine.run()
     if machine.globals_used:
         names = listed([printable(name, 60) for name in machine.globals_used], most=4)
-        raise not_of_torch(f"the pickle of the {what} asks to import names", found=names)
+        raise not_of_torch(f"the pickle of the {what} imports names", found=names)
     return value
 
 
@@ -115,7 +115,7 @@ class _LegacyMeaning(TorchMeaning):
         # torch keeps views and storages under one set of keys: the first one counts.
         claim = (found.key, first, numel)
         if key in self.claims or self.views.setdefault(key, claim) != claim:
-            raise MalformedError(f"two claims about one view of a storage, {key!r}")
+            raise MalformedError(f"two conflicting records of one view of a storage, {key!r}")
         return Storage(at + first * found.itemsize, numel * found.itemsize)
 
 
@@ -131,14 +131,14 @@ def _locate(
         if claim is None:
             raise MalformedError("a storage that nothing refers to", found=key)
         if key in offsets:
-            raise MalformedError("a storage stands in the file twice", found=key)
+            raise MalformedError("a storage occurs twice in the file", found=key)
         offsets[key] = position + 8
         end = position + 8 + claim.numel * claim.itemsize
         if position + 8 <= size:
             count = int.from_bytes(read_at(file, position, 8), "little", signed=True)
             if count != claim.numel:
                 raise MalformedError(
-                    f"storage {key!r} has another size than the pickle says",
+                    f"storage {key!r} does not have the size that the pickle says",
                     expected=f"{claim.numel} elements",
                     found=str(count),
                 )
@@ -150,5 +150,5 @@ def _locate(
         raise MalformedError("storages that the file does not hold", found=listed(missing))
     if position != size:
         expected, found = f"{position} bytes", f"{size} bytes"
-        raise not_of_torch("something follows the last storage", expected=expected, found=found)
+        raise not_of_torch("there is data after the last storage", expected=expected, found=found)
     return offsets

@@ -40,7 +40,7 @@ _BITS: Final = {
 def read_safetensors(file: io.FileIO, size: int) -> Contents:
     """The contents of a safetensors file: a flat dict of tensors, and its metadata.
 
-    Raises MalformedError, or UnsupportedError for an element type that is not read.
+    Raises MalformedError, or UnsupportedError for an unsupported element type.
     """
     length = int.from_bytes(read_at(file, 0, 8), "little")
     if length > size - 8:
@@ -54,14 +54,14 @@ def read_safetensors(file: io.FileIO, size: int) -> Contents:
     header = _parse(read_at(file, 8, length))
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise MalformedError("the metadata of the safetensors header is not a table of texts")
+        raise MalformedError("the metadata of the safetensors header is not a table of strings")
     room = size - 8 - length
     places = {name: _place(name, row) for name, row in header.items()}
     position = 0
     for name, (start, end) in sorted(places.items(), key=lambda item: item[1]):
         if start != position:
             raise MalformedError(
-                "the tensors of a safetensors file overlap or leave a hole",
+                "the tensors of a safetensors file overlap or leave a gap",
                 where=_show(name),
                 expected=f"its data from byte {position}",
                 found=f"byte {start}",
@@ -71,7 +71,7 @@ def read_safetensors(file: io.FileIO, size: int) -> Contents:
         raise cut_off("the file ends within its tensors", 8 + length + position, size)
     if position < room:
         found = f"{room - position} bytes more than its header says"
-        raise MalformedError("something follows the tensors of a safetensors file", found=found)
+        raise MalformedError("there is data after the tensors of a safetensors file", found=found)
     flat: list[object] = []
     for name, row in header.items():
         code, shape, (start, end) = row["dtype"], tuple(row["shape"]), places[name]
@@ -103,7 +103,7 @@ def _parse(raw: bytes) -> dict[str, Any]:
             raise ValueError("not an object")
     except (ValueError, RecursionError) as error:
         raise MalformedError(
-            "the safetensors header is not the JSON it should be", found=printable(str(error))
+            "the safetensors header is malformed", found=printable(str(error))
         ) from error
     return header
 
@@ -112,7 +112,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     row = dict(pairs)
     if len(row) != len(pairs):
         doubled = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise MalformedError("a key stands in the safetensors header twice", found=_show(doubled))
+        raise MalformedError("a key occurs twice in the safetensors header", found=_show(doubled))
     return row
 
 
@@ -135,14 +135,14 @@ def _place(name: str, row: Any) -> tuple[int, int]:
         )
     if not isinstance(code, str) or code not in _BITS:
         raise UnsupportedError(
-            "an element type that is not read",
+            "an unsupported element type",
             where=_show(name),
             expected="one of " + ", ".join(code for code in _BITS if code not in _REFUSED),
             found=printable(repr(code)),
         )
     if 8 * (end - start) != math.prod(shape) * _BITS[code]:
         raise MalformedError(
-            "a tensor of a safetensors file has not the bytes that its shape needs",
+            "the byte range of a tensor does not match its shape",
             where=_show(name),
             expected=f"{math.prod(shape)} elements of {_BITS[code]} bits",
             found=f"bytes {start} to {end}",

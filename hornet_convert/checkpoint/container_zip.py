@@ -55,7 +55,7 @@ def read_zip(file: io.FileIO, size: int) -> Contents:
     root = machine.run()
     if stream.tell() != len(data):
         more = f"{len(data) - stream.tell()} more bytes"
-        raise not_of_torch("something follows the pickle", where="data.pkl", found=more)
+        raise not_of_torch("there is data after the pickle", where="data.pkl", found=more)
     record = archive.bytes_of(RECORD, MAX_RECORD)
     return root, machine.globals_used, {} if record is None else parse_record(record)
 
@@ -96,7 +96,7 @@ class _Archive:
             raise not_of_torch("a storage is missing from the zip archive", expected=expected)
         if entry.nbytes != found.numel * found.itemsize:
             raise MalformedError(
-                f"the zip entry data/{found.key} has another size than the pickle says",
+                f"the zip entry data/{found.key} does not have the size that the pickle says",
                 expected=f"{found.numel} elements of {found.itemsize} bytes",
                 found=f"{entry.nbytes} bytes",
             )

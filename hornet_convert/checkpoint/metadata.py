@@ -41,5 +41,5 @@ def parse_record(raw: bytes) -> dict[str, str]:
             "a record that is not JSON", where=f"zip entry {RECORD}", found=printable(str(error))
         ) from error
     if not isinstance(record, dict) or not all(isinstance(text, str) for text in record.values()):
-        raise MalformedError("a record that is not a table of texts", where=f"zip entry {RECORD}")
+        raise MalformedError("a record that is not a table of strings", where=f"zip entry {RECORD}")
     return record

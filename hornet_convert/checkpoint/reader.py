@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from hornet_convert.checkpoint import shards
+from hornet_convert.checkpoint.folder import file_of
 from hornet_convert.checkpoint.sniff import Container, sniff
 from hornet_convert.checkpoint.tensors import Tensor
 from hornet_convert.checkpoint.tree import walk
@@ -35,10 +36,12 @@ if TYPE_CHECKING:
 class Checkpoint:
     """An open checkpoint. A context manager; `close` closes the file.
 
-    `size` is that of the file in bytes, `file` raw and unbuffered: the one that was checked. `root`
+    `size` is that of the file in bytes, `file` raw and unbuffered: the one that was checked; of an
+    ONNX model whose weights lie beside it, the file with the weights. `root`
     is an inert tree (see `inert.py`) whose leaves may be `Tensor`. `globals_used` has every name
     the file asks to import, as `module.name`, and the most it does with it: "named", "built" or
-    "called". `metadata` are texts in a safetensors header.
+    "called". `metadata` are texts in a safetensors header; `parts` is how many files an index put
+    together.
     """
 
     path: Path
@@ -48,6 +51,7 @@ class Checkpoint:
     root: object
     globals_used: dict[str, str]
     metadata: dict[str, str]
+    parts: int = 1
 
     def __enter__(self) -> Checkpoint:
         return self
@@ -59,6 +63,12 @@ class Checkpoint:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def beside(self) -> str | None:
+        """Name of the file beside an ONNX model that has its weights; None if they are inside."""
+        inside = self.container != "onnx" or self.file.name == str(self.path)
+        return None if inside else printable(Path(str(self.file.name)).name)
 
     def close(self) -> None:
         """Close the file; tensors can no longer be read."""
@@ -84,16 +94,22 @@ class Checkpoint:
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Open a checkpoint and read its table of tensors; nothing in it runs, no tensor is read.
 
-    Raises UsageError if there is no such file, DiskError if it cannot be read, and for everything
-    that is no well-formed checkpoint one of the FileRefusedErrors.
+    Of a folder with one model it is the table of its weights. Raises UsageError if there is no such
+    file, DiskError if it cannot be read, and for everything that is no well-formed checkpoint one
+    of the FileRefusedErrors.
     """
-    path = Path(path)
+    path = file_of(Path(path))
     shown = printable(str(path))
-    file = _opened(path, shown)
+    file, parts = _opened(path, shown)
     try:
         size = os.fstat(file.fileno()).st_size
         container = sniff(file, size)
-        contents = _read(container, file, size)
+        if container == "onnx":
+            from hornet_convert.checkpoint.container_onnx import read_onnx
+
+            file, size, contents = read_onnx(file, size, path.parent)
+        else:
+            contents = _read(container, file, size)
         _bound(contents[0], size)
     except HornetConvertError as error:
         file.close()
@@ -102,14 +118,14 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     except BaseException:
         file.close()
         raise
-    return Checkpoint(path, container, size, file, *contents)
+    return Checkpoint(path, container, size, file, *contents, parts)
 
 
-def _opened(path: Path, shown: str) -> io.FileIO:
+def _opened(path: Path, shown: str) -> tuple[io.FileIO, int]:
     try:
         if path.name.endswith(shards.SUFFIX):
             return shards.joined(path)
-        return open_regular(path)
+        return open_regular(path), 1
     except NotRegularError as error:
         if (path / ".metadata").is_file():
             raise UnsupportedError(

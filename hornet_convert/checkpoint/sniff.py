@@ -16,7 +16,7 @@ from hornet_convert.errors import MalformedError, NotACheckpointError, Unsupport
 from hornet_convert.files.reading import read_at
 from hornet_convert.text import printable
 
-Container = Literal["zip", "legacy", "safetensors"]
+Container = Literal["zip", "legacy", "safetensors", "onnx"]
 
 _HEAD: Final = 4096
 _MAX_TEXT_PICKLE: Final = 1 << 20
@@ -43,7 +43,7 @@ _SIGNATURES: Final = (
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "Unpack it first."),
     (b"Rar!", "a rar archive", "Unpack it first."),
 )
-_AGAIN: Final = "Get the checkpoint from its source again, or from another one."
+_AGAIN: Final = "Fetch the checkpoint again, from its source or another one."
 _HTML: Final = re.compile(rb"<!doctype\s+html|<html\b|<head\b|<title\b|<body\b", re.IGNORECASE)
 _TITLE: Final = re.compile(rb"<title[^>]{0,200}>(.{0,400}?)</title", re.IGNORECASE | re.DOTALL)
 
@@ -71,11 +71,13 @@ def sniff(file: io.FileIO, size: int) -> Container:
             raise NotACheckpointError(f"{name}, not a checkpoint", hint=hint or _AGAIN)
     _refuse_text(head)
     _refuse_other_readers(file, size, head)
+    if re.match(rb"\x08[\x01-\x7f]", head):  # an ONNX model's first field: its IR version
+        return "onnx"
     if head[:1] == b"\x80" or _is_text_pickle(file, size, head):
         return "legacy"
     raise NotACheckpointError(
-        "not a checkpoint of any kind known here",
-        expected="a zip or legacy file of torch, or safetensors",
+        "not a checkpoint of any known kind",
+        expected="a zip or legacy file of torch, safetensors or ONNX",
         found=f"a file of {size} bytes that starts with {printable(repr(head[:16]))}",
         hint=_AGAIN,
     )
@@ -131,7 +133,7 @@ def _refuse_other_readers(file: io.FileIO, size: int, head: bytes) -> None:
         )
     if zipfile.is_zipfile(file):
         found = printable(repr(head[:16]))
-        raise not_of_torch("something stands before the zip archive", found=found)
+        raise not_of_torch("there is data before the zip archive", found=found)
 
 
 def _may_be_torch_pickle(file: io.FileIO, size: int) -> bool:

@@ -101,7 +101,7 @@ class TorchMeaning(Meaning):
         found = StorageId.parse(pid, self.parts)
         claim = self.claims.setdefault(found.key, found)
         if (claim.dtype, claim.numel) != (found.dtype, found.numel):
-            raise MalformedError(f"two claims about one storage, {found.key!r}")
+            raise MalformedError(f"two conflicting records of one storage, {found.key!r}")
         if found.location in ("meta", b"meta"):
             return RefusedTensor("meta (shape only, no values)")
         swapped = found.itemsize // 2 if found.dtype.startswith("complex") else found.itemsize
@@ -141,7 +141,7 @@ def _tensor(
     if isinstance(view, RefusedTensor):
         return view
     if not isinstance(view, StorageView):
-        raise MalformedError("a tensor that stands on no storage", found=describe(view))
+        raise MalformedError("a tensor without a storage", found=describe(view))
     if dtype is None:
         if view.dtype not in BY_TORCH_NAME:
             return RefusedTensor(f"quantised ({view.dtype})")

@@ -120,7 +120,7 @@ def choose(root: object, known: Places, ema: bool) -> tuple[str, ...] | None:
             raise AmbiguousError(
                 "several sets of weights in this file, and nothing says which is meant",
                 found=listed(sets),
-                hint="Say which with --key (of verify, convert, …): its keys joined by dots.",
+                hint="Say which with --key: its keys joined by dots.",
             )
         if not isinstance(meant[taken], Dict):
             raise UnsupportedError(

@@ -69,7 +69,7 @@ def read_directory(
     edges = [*(row.header_offset for row in rows_in_file), start]
     if edges[0]:
         raise not_of_torch(
-            "something stands before the zip archive",
+            "there is data before the zip archive",
             expected="its first entry at byte 0",
             found=f"byte {edges[0]}",
         )
@@ -124,7 +124,7 @@ def _no_end_record(file: io.FileIO, size: int) -> MalformedError:
     if found < 0 or size - tail_at - found < _END.size:
         return cut_off("the zip archive has no end record", size + _END.size, size)
     return not_of_torch(
-        "something follows the zip archive",
+        "there is data after the zip archive",
         expected="its end record as the last bytes, without a comment",
         found=f"{size - tail_at - found - _END.size} more bytes",
     )

@@ -7,7 +7,7 @@ one, write it and list it in `CHECKS`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from hornet_convert.checkpoint.metadata import own
@@ -17,26 +17,38 @@ from hornet_convert.family.architecture import LAYER_SCALE_INIT
 from hornet_convert.report.check import Check, failed, not_checked, passed
 from hornet_convert.report.claims import Claim, contradicted
 from hornet_convert.report.verdict import Verdict, judge
-from hornet_convert.text import by_block, listed, printable
+from hornet_convert.text import by_block, counted, listed, printable
+
+OTHERS: Final = {
+    ".pwconv1.": "ConvNeXt",
+    "relative_position_bias_table": "Swin Transformer",
+    ".attn.qkv.": "Vision Transformer",
+    "layer1.0.conv1.": "ResNet",
+}
+"""Part of the names in checkpoints of other families, and whose it is."""
 
 NOTHING_KNOWN: Final = "nothing apart from the file says what it should be"
 
 
 def checksum(findings: Findings) -> Check:
     """The file's SHA-256 is the one it is known by."""
-    sha256 = findings.seen.sha256
-    of_file = [claim for claim in findings.claims if claim.kind == "sha256"]
+    return checksum_row(findings.seen.sha256, findings.claims)
+
+
+def checksum_row(sha256: str, claims: Sequence[Claim]) -> Check:
+    """The row of a file with this SHA-256, of which `claims` say what it should be."""
+    of_file = [claim for claim in claims if claim.kind == "sha256"]
     wrong = contradicted(sha256, None, of_file)
     if wrong:
-        claims = "; ".join(f"{claim.origin} says {printable(claim.digest)}" for claim in wrong)
-        return failed("checksum", f"{claims}; the file's SHA-256 is {sha256}")
-    said = [
+        said = "; ".join(f"{claim.origin} says {printable(claim.digest)}" for claim in wrong)
+        return failed("checksum", f"{said}; the file's SHA-256 is {sha256}")
+    agreeing = [
         claim.origin + ("" if claim.is_full else f" ({len(claim.digest)} digits)")
         for claim in of_file
         if claim.accepts(sha256)
     ]
-    if said:
-        return passed("checksum", f"SHA-256 {sha256}, as said by {' and '.join(said)}")
+    if agreeing:
+        return passed("checksum", f"SHA-256 {sha256}, according to {' and '.join(agreeing)}")
     because = f"nothing says what it should be; the file's SHA-256 is {sha256}"
     return not_checked("checksum", because)
 
@@ -57,7 +69,12 @@ def reference(findings: Findings) -> Check:
             said += "; only a whole digest from elsewhere can make it that: --sha256, --against, "
             said += "or `hornet-convert pins merge`"
         return failed("reference", said)
-    if verdict.claim is None:
+    return reference_row(verdict)
+
+
+def reference_row(verdict: Verdict | None) -> Check:
+    """The row of a file with a verdict that nothing contradicts, and that is high enough."""
+    if verdict is None or verdict.claim is None:
         return not_checked("reference", NOTHING_KNOWN)
     return passed("reference", _agrees(verdict))
 
@@ -72,7 +89,8 @@ def container(findings: Findings) -> Check:
         return passed("container", f"zip, well-formed; CRC right for {covered:,} bytes of weights")
     if not findings.file.tensors:
         return not_checked("container", f"none of the tensors in this {kind} file is a HorNet's")
-    because = f"a {kind} file is well-formed but records no CRC of its weights"
+    what = "an ONNX" if kind == "onnx" else f"a {kind}"
+    because = f"{what} file is well-formed but records no CRC of its weights"
     return not_checked("container", because)
 
 
@@ -80,10 +98,17 @@ def model(findings: Findings) -> Check:
     """The key layout and the model are recognised."""
     identity, asked = findings.file.identity, findings.file.asked
     if identity.layout is None:
-        keys = listed([printable(key) for key in identity.unknown])
-        return failed("model", f"no key belongs to a HorNet in any layout; found {keys or 'none'}")
+        keys = identity.unknown
+        alike = next((name for part, name in OTHERS.items() if any(part in k for k in keys)), None)
+        named = f", named like those of a {alike}" if alike else ""
+        found = listed([printable(key) for key in keys], most=3)
+        found = f"{counted(len(keys), 'tensor')}{named}: {found}" if keys else "no tensors"
+        return failed("model", f"not a HorNet; the file holds {found}")
     if identity.architecture is None:
-        return failed("model", f"keys in {identity.layout} layout, but no width can be read off")
+        return failed(
+            "model",
+            f"keys in {identity.layout} layout, but the width cannot be told from the shapes",
+        )
     name = identity.architecture.name
     if asked is not None and asked != name:
         return failed("model", f"the file holds {name}, not {asked}")
@@ -95,9 +120,9 @@ def model(findings: Findings) -> Check:
 
 
 def keys(findings: Findings) -> Check:
-    """Every tensor of the model is there once, and none beside."""
+    """Every expected tensor occurs once; there are no others."""
     identity = findings.file.identity
-    if identity.architecture is None:
+    if identity.layout is None or identity.architecture is None:
         return not_checked("keys", "the model is not recognised")
     problems = []
     if identity.missing and not identity.backbone:
@@ -113,13 +138,13 @@ def keys(findings: Findings) -> Check:
     without = "" if identity.num_classes is not None else "; there is no classifier (head.fc)"
     if identity.backbone:
         without += " and no final norm (head.norm): a backbone for detection or segmentation"
-    return passed("keys", f"all {len(identity.names)} there, none beside{without}")
+    return passed("keys", f"all {len(identity.names)} present, no others{without}")
 
 
 def tensors(findings: Findings) -> Check:
     """Every tensor has the shape the definition gives it and a floating-point type."""
     identity, found = findings.file.identity, findings.file.tensors
-    if identity.architecture is None:
+    if identity.layout is None or identity.architecture is None:
         return not_checked("tensors", "the model is not recognised")
     problems = []
     if identity.misshapen:
@@ -209,6 +234,11 @@ def readback(findings: Findings) -> Check | None:
     return findings.readback
 
 
+def graph(findings: Findings) -> Check | None:
+    """The graph of an ONNX file is HorNet's, each initialiser the tensor of its name."""
+    return findings.graph
+
+
 CHECKS: Final[tuple[Callable[[Findings], Check | None], ...]] = (
     checksum,
     reference,
@@ -221,10 +251,14 @@ CHECKS: Final[tuple[Callable[[Findings], Check | None], ...]] = (
     fingerprint,
     forward,
     readback,
+    graph,
 )
 
-SENTENCES: Final = {check.__name__: (check.__doc__ or "").partition("\n")[0] for check in CHECKS}
-"""What each check says, by its code."""
+SENTENCES: Final = {
+    **{check.__name__: (check.__doc__ or "").partition("\n")[0] for check in CHECKS},
+    "runtime": "ONNX Runtime computes with a written model what the second computation does.",
+}
+"""What each check says, by its code; `runtime` is made of an ONNX model that was just written."""
 
 
 def run_checks(findings: Findings) -> list[Check]:
@@ -242,7 +276,7 @@ def _agrees(verdict: Verdict) -> str:
         "either": "file or weights have the digest",
     }[known.kind]
     few = "" if known.is_full else f" ({len(known.digest)} digits identify, and prove nothing)"
-    return f"{verdict.word}: {what} {known.digest}, as said by {known.origin}{few}"
+    return f"{verdict.word}: {what} {known.digest}, according to {known.origin}{few}"
 
 
 def _differs(known: Claim, findings: Findings) -> str:

@@ -21,7 +21,8 @@ class Findings:
     `forward` is the outcome of the forward check, made where torch is, `readback` that of reading a
     written result back, None where there was nothing to check; `given` what file and weights are
     known by, beside what the file's name claims; `require` the least verdict that is asked for;
-    `overflow` what rounding would make infinite, in words.
+    `overflow` what rounding would make infinite, in words; `graph` is the row on the graph of an
+    ONNX file, made where onnx is.
     """
 
     file: ModelFile
@@ -31,6 +32,7 @@ class Findings:
     require: Level | None = None
     readback: Check | None = None
     overflow: str | None = None
+    graph: Check | None = None
 
     @cached_property
     def named(self) -> Claim | None:

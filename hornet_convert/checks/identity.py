@@ -53,7 +53,7 @@ class Identity:
     def backbone(self) -> bool:
         """Whether it is all but classifier and final norm: what detectors load."""
         headless = self.num_classes is None and set(self.missing) == set(FINAL_NORM)
-        return self.layout in ("official", "openmmlab") and headless
+        return self.layout is not None and headless
 
     @property
     def complete(self) -> bool:
@@ -76,6 +76,8 @@ def identify(tensors: Mapping[str, Tensor], expected: Architecture | None = None
     if layout is None:
         return Identity(architecture=expected, unknown=tuple(tensors))
     mapping = layouts.remap(tensors, layout, "reference")
+    if not any(".gnconv." in name for name in mapping.names.values()):
+        return Identity(architecture=expected, unknown=tuple(tensors))  # a ConvNeXt has such stages
     shapes = {name: tensors[key].shape for key, name in mapping.names.items()}
     guess = architecture.infer(shapes) or expected
     # Rows of the classifier, from its weight or, without one, its bias.

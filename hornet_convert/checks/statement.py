@@ -108,7 +108,7 @@ def _claim(text: bytes, path: Path, where: Path, key: Path | None) -> Claim:
     subject = statement.of(path.name)
     if subject is None:
         raise MalformedError(
-            "the record beside the file does not speak of it",
+            "the record beside the file is about another one",
             where=printable(str(where), 1000),
             expected=printable(path.name),
             hint=_HINT,

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
+from hornet_convert.checkpoint.folder import file_of
 from hornet_convert.checkpoint.metadata import own
 from hornet_convert.checkpoint.reader import open_checkpoint
 from hornet_convert.checks.checks import run_checks
@@ -22,7 +23,7 @@ from hornet_convert.numbers.statistics import weight_statistics
 from hornet_convert.report.check import Check, not_checked
 from hornet_convert.report.claims import FULL, Claim
 from hornet_convert.report.progress import Progress, reading
-from hornet_convert.report.report import ALARM, Report, dangers_in_words
+from hornet_convert.report.report import ALARM, Aside, Report, dangers_in_words
 from hornet_convert.report.statistics import BlockStatistics
 from hornet_convert.report.verdict import LEVELS, Level, Requirement
 from hornet_convert.text import listed, printable
@@ -35,6 +36,9 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 Forward = Callable[[ModelFile], Check]
 """The forward check of a file: needs torch, so it comes from above."""
 
+Graph = Callable[[ModelFile], Check | None]
+"""The row on the graph of an ONNX file, None for any other: needs onnx."""
+
 
 def verify(
     path: Path,
@@ -46,6 +50,7 @@ def verify(
     ema: bool = False,
     prefix: str | None = None,
     forward: Forward | None = None,
+    graph: Graph = lambda file: None,
     statistics: bool = False,
     progress: Progress | None = None,
 ) -> Report:
@@ -54,14 +59,16 @@ def verify(
     Parameters
     ----------
     path, model
-        A `.pth` in any container, wrapper and layout, or a safetensors file; what it should be.
+        A `.pth` in any container, wrapper and layout, a safetensors file, or an ONNX model; what it
+        should be.
     claims, require
         What file and weights are known by, beside the digits in the file's name; fail unless the
         verdict is at least this, refuse the file unless it is safe.
     key, ema, prefix
         Which weights to take, see `select_state_dict`.
-    forward, statistics
-        Makes the forward check; whether to collect statistics of the weights as well.
+    forward, graph, statistics
+        Makes the forward check, and that of an ONNX file's graph; whether to collect statistics of
+        the weights as well.
 
     Raises UnsafeError if a safe file is required and a plain load of this one would run foreign
     code; another HornetConvertError if it cannot be read as a checkpoint at all.
@@ -83,7 +90,7 @@ def verify(
                 seen = passing.result()
             finally:
                 stop.set()
-        findings = Findings(file, seen, computed, tuple(claims), level)
+        findings = Findings(file, seen, computed, tuple(claims), level, graph=graph(file))
         collected = statistics_of(file, progress) if statistics else ()
         return report_on(findings, run_checks(findings), statistics=collected)
 
@@ -94,7 +101,7 @@ def against(text: str, subject: Path, progress: Progress | None = None) -> Claim
     Raises UsageError if it is no digest and no file, `subject` itself, or holds no complete HorNet;
     for a file that is damaged or cannot be read as a checkpoint one of the FileRefusedErrors.
     """
-    path, plain = Path(text), text.strip().lower()
+    path, plain = file_of(Path(text)), text.strip().lower()
     if not path.exists():
         if _DIGEST.fullmatch(plain):
             return Claim(plain, "--against", "either")
@@ -116,7 +123,7 @@ def against(text: str, subject: Path, progress: Progress | None = None) -> Claim
             raise UsageError(
                 "--against holds no complete HorNet: it has no fingerprint",
                 where=printable(text),
-                hint="`hornet-convert verify` tells what is wrong with it; "
+                hint="`hornet-convert verify` shows what is wrong with it; "
                 "`hornet-convert compare` compares any two files.",
             )
         passing = reading(progress, "reading the reference")
@@ -127,7 +134,7 @@ def against(text: str, subject: Path, progress: Progress | None = None) -> Claim
                 "--against is damaged: bytes do not match the CRC the file records",
                 where=printable(text),
                 found=f"CRC mismatch in {listed([printable(key) for key in seen.damaged])}",
-                hint="Give a whole copy of it.",
+                hint="Give an undamaged copy.",
             )
         name, tensors = file.identity.name, findings.digests
         digest = findings.fingerprint or ""
@@ -199,14 +206,21 @@ def _other_weights(findings: Findings) -> list[str]:
 
 
 def _notes(findings: Findings) -> list[str]:
-    state = findings.file.state
-    notes = []
+    checkpoint, state = findings.file.checkpoint, findings.file.state
+    notes: list[str] = []
+    if checkpoint.parts > 1:
+        notes.append(Aside(f"read from the {checkpoint.parts} files that the index lists"))
+    if beside := checkpoint.beside:
+        notes.append(f"the weights lie beside the model: the SHA-256 is that of {beside}")
     if state.wrapper:
-        notes.append(f"the weights lie under {' → '.join(state.wrapper)!r}")
+        notes.append(Aside(f"the weights lie under {' → '.join(state.wrapper)!r}"))
     if state.prefix:
-        notes.append(f"the prefix {state.prefix!r} was taken off the keys")
+        notes.append(Aside(f"the prefix {state.prefix!r} was removed from the keys"))
     if norms := findings.file.identity.stage_norms:
-        notes.append(f"the norms after each stage were not looked at: {listed(norms)}")
+        notes.append(
+            "the norms that a detector has after each stage are no part of what is checked or "
+            f"converted: {listed(norms)}"
+        )
     if state.ema_wrapper is not None:
         where = " → ".join(state.ema_wrapper)
         taken = "were taken" if state.is_ema else "were not taken; --ema takes them"
@@ -217,7 +231,7 @@ def _notes(findings: Findings) -> list[str]:
             f"mmengine exchanged the two when it saved: those under {raw!r} are not averaged; "
             f"--key {raw} takes them"
         )
-    notes += [f"dropped: {line}" for line in state.dropped]
+    notes += [Aside(f"dropped: {line}") for line in state.dropped]
     edits = file_names.history(own(findings.file.checkpoint.metadata).get("edits", ""), ())
     if edits:
         notes.append(
@@ -225,4 +239,4 @@ def _notes(findings: Findings) -> list[str]:
             "published ones"
         )
     published = findings.file.identity.published
-    return notes if published is None else [*notes, *published.errata]
+    return notes + [Aside(erratum) for erratum in (published.errata if published else ())]

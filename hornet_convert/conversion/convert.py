@@ -110,7 +110,7 @@ def _converted(
         notes.append(f"the result's own fingerprint is {fingerprint}")
     there = already_there(final, back.sha256, request.force)
     if there:
-        notes.append(f"{final.name} was there already, the same")
+        notes.append(f"{final.name} already existed, identical")
     report = _report(
         findings,
         rows,

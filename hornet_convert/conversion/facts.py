@@ -105,7 +105,7 @@ def facts(
             "file": file.checkpoint.path.name,
             "sha256": before.sha256,
             "size": os.fstat(file.checkpoint.file.fileno()).st_size,
-            "container": _container(file.checkpoint.file.fileno()),
+            "container": _container(file),
             "model": source.model,
             "layout": source.layout,
             "num_classes": source.num_classes,
@@ -164,9 +164,12 @@ def _edits(recorded: str, request: Request, source: Contents, wanted: Contents) 
     return told + (made[1:] if told[-1:] == made[:1] else made)
 
 
-def _container(descriptor: int) -> str:
-    """What a file is by its first bytes."""
-    head = os.pread(descriptor, 9, 0)
+def _container(file: ModelFile) -> str:
+    """What a file is by its first bytes; those of an ONNX model may stand in another file."""
+    with file.checkpoint.path.open("rb") as named:
+        if named.read(1) == b"\x08":
+            return "onnx"
+    head = os.pread(file.checkpoint.file.fileno(), 9, 0)
     return "zip" if head[:2] == b"PK" else "safetensors" if head[8:] == b"{" else "legacy"
 
 

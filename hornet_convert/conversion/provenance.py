@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from hornet_convert.checks.model_file import ModelFile
@@ -16,29 +16,39 @@ CHECKS: Final = "hornet-convert"
 
 
 def provenance(report: Report, file: ModelFile, request: Request, name: str) -> dict[str, Any]:
-    """The record as an in-toto Statement of SLSA provenance, version 1.
-
-    The result is its subject, the source its dependency; what was checked is a byproduct.
-    """
+    """The record of a result: an in-toto Statement of SLSA provenance, version 1."""
     source = report.source or {}
     dependency = {"name": file.checkpoint.path.name, "digest": {"sha256": report.sha256}}
+    return statement(
+        {"name": name, "digest": {"sha256": report.output_sha256}},
+        request.parameters,
+        [dependency | ({"uri": source["url"]} if "url" in source else {})],
+        versions(),
+        _checks(report, file, request, name),
+    )
+
+
+def statement(
+    subject: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    dependencies: Sequence[Mapping[str, Any]],
+    builder: Mapping[str, str],
+    checks: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What was made, as it was asked for, out of what, by which versions; what was checked."""
     return {
         "_type": STATEMENT,
-        "subject": [{"name": name, "digest": {"sha256": report.output_sha256}}],
+        "subject": [subject],
         "predicateType": "https://slsa.dev/provenance/v1",
         "predicate": {
             "buildDefinition": {
                 "buildType": "urn:hornet-convert:convert:v1",
-                "externalParameters": request.parameters,
-                "resolvedDependencies": [
-                    dependency | ({"uri": source["url"]} if "url" in source else {})
-                ],
+                "externalParameters": parameters,
+                "resolvedDependencies": dependencies,
             },
             "runDetails": {
-                "builder": {"id": "urn:hornet-convert", "version": versions()},
-                "byproducts": [
-                    {"name": CHECKS, "annotations": _checks(report, file, request, name)}
-                ],
+                "builder": {"id": "urn:hornet-convert", "version": builder},
+                "byproducts": [{"name": CHECKS, "annotations": checks}],
             },
         },
     }
@@ -92,11 +102,10 @@ def _rule(file: ModelFile, request: Request) -> str:
     return "only averaged" if file.state.is_ema else "plain"
 
 
-def versions() -> dict[str, str]:
-    """Versions of what took part; torch only if it was loaded."""
+def versions(*more: str) -> dict[str, str]:
+    """Versions of what took part; torch, and what is named, only if it was loaded."""
     from importlib.metadata import version
 
     packages = ["hornet-convert", "numpy", "safetensors"]
-    if "torch" in sys.modules:
-        packages.append("torch")
+    packages += [name for name in ("torch", *more) if name in sys.modules]
     return {"python": platform.python_version()} | {name: version(name) for name in packages}

@@ -25,7 +25,12 @@ def already_there(final: Path, sha256: str, force: bool) -> bool:
 
     Raises DiskError if another file has it, or that of the record, unless forced.
     """
-    _require_place(final, force)
+    require_place(final, final.with_suffix(".json"), force)
+    return same_there(final, sha256, force)
+
+
+def same_there(final: Path, sha256: str, force: bool) -> bool:
+    """Whether this very file has a name already. Raises DiskError if another has, unless forced."""
     if not os.path.lexists(final):
         return False
     digest = None
@@ -43,9 +48,8 @@ def already_there(final: Path, sha256: str, force: bool) -> bool:
     return digest == sha256
 
 
-def _require_place(final: Path, force: bool) -> None:
+def require_place(final: Path, place: Path, force: bool) -> None:
     """Raise DiskError if the record of `final` would replace what is no record of it."""
-    place = final.with_suffix(".json")
     refuse_special(place)
     if force or not os.path.lexists(place):
         return

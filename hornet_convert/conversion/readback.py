@@ -81,7 +81,7 @@ def wanted(file: ModelFile, request: Request) -> Wanted | Check:
         source = source_contents(choice.tensors)
         return Wanted(choice, source, expected_result(source, request.layout, request.edits))
     except KeyError as error:
-        return failed("readback", f"the source has not what was asked for: {error}")
+        return failed("readback", f"the source lacks what was asked for: {error}")
 
 
 def read_back(

@@ -96,11 +96,22 @@ class Edits:
         if found == labels.IN1K_CLASSES and self.head == "in1k":
             has += ": they are those of ImageNet-1k, or of another set of that size"
             hint = "Leave out --head."
-        what = f"--head {self.head} cannot be had from this checkpoint"
+        what = f"--head {self.head} cannot be made from this checkpoint"
         raise UsageError(what, expected=expected, found=has, hint=hint)
 
 
 AS_IT_IS: Final = Edits()
+
+
+@dataclass(frozen=True)
+class Onnx:
+    """What an ONNX model is to be: with the weights inside, with the four stages' maps as outputs.
+
+    Without `single_file` its weights are the safetensors file beside it.
+    """
+
+    single_file: bool = False
+    features: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,6 +143,7 @@ class Request:
     notes: Sequence[str] = ()
     force: bool = False
     keep: bool = True
+    onnx: Onnx | None = None
 
     @property
     def chooses(self) -> bool:

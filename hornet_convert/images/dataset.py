@@ -172,7 +172,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
                     yield reader.line_num, row
     except (UnicodeDecodeError, csv.Error) as error:
         raise FileRefusedError(
-            "this is no CSV file in UTF-8", where=shown, found=printable(str(error)), hint=_HINT
+            "not a CSV file in UTF-8", where=shown, found=printable(str(error)), hint=_HINT
         ) from error
     except OSError as error:
         raise unreadable(str(path), error) from error
@@ -210,7 +210,7 @@ def _class_of_label(text: str, num_classes: int) -> int:
             raise ValueError(f"the model's {num_classes} classes have no synsets; give numbers")
         number = labels.in1k_index().get(text)
         if number is None:
-            raise ValueError(f"{text} is no class of ImageNet-1k")
+            raise ValueError(f"{text} is not a class of ImageNet-1k")
         return number
     if not _NUMBER.fullmatch(text):
         raise ValueError(f"the label {printable(text)!r} is neither a synset nor a class number")

@@ -66,11 +66,11 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
         with _opened(Path(path)) as file, Image.open(file, formats=_formats()) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise _too_large(shown, f"{image.width} × {image.height}")
-            return _rgb(_upright(image))
+            return as_rgb(image)
     except HornetConvertError:
         raise
     except UnidentifiedImageError as error:
-        raise ImageRefusedError("this is no image", where=shown, hint=_HINT) from error
+        raise ImageRefusedError("not an image", where=shown, hint=_HINT) from error
     except Image.DecompressionBombError as error:
         raise _too_large(shown, None) from error
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
@@ -88,9 +88,7 @@ def _opened(path: Path) -> BinaryIO:
     try:
         file = open_regular(path)
     except NotRegularError as error:
-        raise ImageRefusedError(
-            f"this is {error.kind}, no image", where=shown, hint=_HINT
-        ) from error
+        raise ImageRefusedError(f"{error.kind}, not an image", where=shown, hint=_HINT) from error
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageError("there is no such file", where=shown, hint="Check the path.") from error
     if os.fstat(file.fileno()).st_size == 0:
@@ -115,6 +113,11 @@ def _formats() -> list[str]:
 
     Image.init()
     return [name for name in FORMATS if name in Image.OPEN]
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """An open image as `read_image` gives it: upright, in mode RGB."""
+    return _rgb(_upright(image))
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -147,7 +150,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
     values = np.asarray(image).astype(np.float32)
     if not np.isfinite(values).all():
-        raise ValueError("it has pixels that are no numbers")
+        raise ValueError("some of its pixels are not numbers")
     lowest, highest = float(values.min()), float(values.max())
     ranges = (*_RANGES[image.mode[0]], (lowest, max(highest, lowest + 1)))
     low, high = next((a, b) for a, b in ranges if a <= lowest and highest <= b)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from hornet_convert.errors import HornetConvertError, UsageError
 from hornet_convert.family import labels
 from hornet_convert.images.decode import quiet_pillow
+from hornet_convert.images.engine import Logits
 from hornet_convert.images.evaluation import Evaluation, Tally
 from hornet_convert.images.files import ImageRefusedError
-from hornet_convert.images.inference import choose_device, classify, require_classifier
+from hornet_convert.images.inference import Model, as_engine, classify
 from hornet_convert.images.processes import Processes
 from hornet_convert.images.samples import Dataset, Skipped
-from hornet_convert.model.hornet import HorNet
 
 BATCH = 32
 SHOWN = 3
@@ -26,12 +26,11 @@ Progress = Callable[[Tally], None]
 
 
 def evaluate(
-    model: HorNet,
+    model: Model,
     dataset: Dataset,
     *,
     batch: int = BATCH,
     workers: int | None = None,
-    device: torch.device | None = None,
     resolution: int | None = None,
     processes: Processes | None = None,
     progress: Progress = lambda tally: None,
@@ -43,7 +42,7 @@ def evaluate(
 
     Parameters
     ----------
-    model, batch, workers, device, resolution
+    model, batch, workers, resolution
         As for `classify`; batch and workers are per process.
     dataset
         The labelled images, of the model's number of classes.
@@ -63,7 +62,8 @@ def evaluate(
         The model's outputs are not finite.
     """
     processes = processes or Processes()
-    num_classes = require_classifier(model)
+    engine = as_engine(model)
+    num_classes = engine.classes()
     rows = labels.in1k_rows(num_classes)
     if dataset.num_classes != (num_classes if rows is None else len(rows)):
         raise UsageError(
@@ -73,18 +73,16 @@ def evaluate(
             hint="Read the dataset with the model's number of classes.",
         )
     _require_the_same_images(dataset, processes)
-    device = device or choose_device(None, processes.local_rank)
-    resolution = resolution or model.architecture.resolution
+    resolution = resolution or engine.architecture.resolution
     own = dataset.share(processes.rank, processes.count)
-    targets = torch.tensor([sample.label for sample in own])
+    targets = np.array([sample.label for sample in own])
     start, tally, skipped = time.monotonic(), Tally(), list[Skipped]()
     with quiet_pillow():
         for part in classify(
-            model,
+            engine,
             [sample.path for sample in own],
             batch=batch,
             workers=workers,
-            device=device,
             resolution=resolution,
         ):
             skipped += [
@@ -107,22 +105,23 @@ def evaluate(
             hint="They may be damaged: get them again.",
         )
     return Evaluation(
-        model.architecture.name,
+        engine.architecture.name,
         num_classes,
         resolution,
         dataset,
         total,
         (*dataset.skipped, *together),
         processes.count,
-        str(device),
+        engine.device,
+        engine.name,
         time.monotonic() - start,
     )
 
 
-def judge(logits: Tensor, targets: Tensor) -> Tally:
+def judge(logits: Logits, targets: NDArray[np.int64]) -> Tally:
     """How many of the logits (N, classes) have the target (N,) first, and among the first five."""
-    best = logits.topk(min(5, logits.shape[1])).indices
-    hits = best == targets.to(best.device)[:, None]
+    best = np.argsort(-logits, axis=1, kind="stable")[:, :5]
+    hits = best == targets[:, None]
     return Tally(len(targets), int(hits[:, 0].sum()), int(hits.sum()))
 
 

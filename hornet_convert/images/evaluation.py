@@ -90,6 +90,7 @@ class Evaluation:
     skipped: tuple[Skipped, ...] = ()
     processes: int = 1
     device: str = "cpu"
+    engine: str = "torch"
     seconds: float = field(default=0.0, compare=False)
 
     @property
@@ -163,6 +164,7 @@ class Evaluation:
             "notes": list(self.notes),
             "processes": self.processes,
             "device": self.device,
+            "engine": self.engine,
             "seconds": self.seconds,
             "error": None,
         }

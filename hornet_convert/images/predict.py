@@ -6,14 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from hornet_convert.errors import HornetConvertError
 from hornet_convert.family import labels
 from hornet_convert.family.labels import ImageClass
-from hornet_convert.images.inference import classify
-from hornet_convert.model.hornet import HorNet
+from hornet_convert.images.engine import Logits
+from hornet_convert.images.inference import Model, classify
 from hornet_convert.report.report import error_to_json
 
 BATCH = 16
@@ -55,13 +54,12 @@ class Predicted:
 
 
 def predict(
-    model: HorNet,
+    model: Model,
     paths: Sequence[str],
     *,
     top: int = 5,
     batch: int = BATCH,
     workers: int | None = None,
-    device: torch.device | None = None,
     resolution: int | None = None,
 ) -> Iterator[Predicted]:
     """Classify image files; yields one result for each, in their order.
@@ -69,9 +67,7 @@ def predict(
     `top` is how many classes to give, at most as many as there are. An image that cannot be read
     yields a result with the error. All else, and what is raised, is as for `classify`.
     """
-    for part in classify(
-        model, paths, batch=batch, workers=workers, device=device, resolution=resolution
-    ):
+    for part in classify(model, paths, batch=batch, workers=workers, resolution=resolution):
         results = {
             index: Predicted(paths[index], error=error) for index, error in part.refused.items()
         }
@@ -82,15 +78,17 @@ def predict(
         yield from (results[index] for index in sorted(results))
 
 
-def most_probable(logits: Tensor, top: int) -> list[tuple[Prediction, ...]]:
+def most_probable(logits: Logits, top: int) -> list[tuple[Prediction, ...]]:
     """For each row of logits (N, classes) the largest, the first first, with probabilities."""
     count = logits.shape[1]
     names = labels.classes(count)
-    best = logits.softmax(1).topk(min(top, count))
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    shares /= shares.sum(1, keepdims=True)
+    best = np.argsort(-logits, axis=1, kind="stable")[:, :top]
     return [
         tuple(
-            Prediction(number, probability, None if names is None else names[number])
-            for number, probability in zip(numbers, probabilities, strict=True)
+            Prediction(number, float(row[number]), None if names is None else names[number])
+            for number in numbers
         )
-        for numbers, probabilities in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        for row, numbers in zip(shares, best.tolist(), strict=True)
     ]

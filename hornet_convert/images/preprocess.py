@@ -1,8 +1,8 @@
 """From an image file to what a model takes, as the checkpoints were evaluated.
 
 Below 384 pixels: the shorter side is resized to 8/7 of the resolution (256 for 224), bicubic, and
-the centre cut out. From 384 on: the whole image is resized to the square. Source: the evaluation
-transform of the authors' repository.
+the centre cut out. From 384 on: the whole image is resized to the square. The figures stand in
+`family/preprocessing.py`.
 """
 
 from __future__ import annotations
@@ -14,18 +14,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from hornet_convert.errors import HornetConvertError
+from hornet_convert.family.preprocessing import CROP_PCT, MEAN, SQUARE_FROM, STD
 from hornet_convert.images.decode import read_image
 
 if TYPE_CHECKING:
     from PIL import Image
 
-MEAN: Final = (0.485, 0.456, 0.406)
-STD: Final = (0.229, 0.224, 0.225)
-SQUARE_FROM: Final = 384
 MAX_SIDE: Final = 1 << 14
 
 
@@ -36,7 +34,7 @@ def fit(image: Image.Image, resolution: int) -> Image.Image:
     square = (resolution, resolution)
     if resolution >= SQUARE_FROM:
         return image.resize(square, Resampling.BICUBIC)
-    shorter, scale = min(image.size), resolution * 8 // 7
+    shorter, scale = min(image.size), int(resolution / CROP_PCT)
     width, height = (scale * side // shorter for side in image.size)
     left, top = (round((side - resolution) / 2) for side in (width, height))
     if max(width, height) <= MAX_SIDE:
@@ -48,19 +46,19 @@ def fit(image: Image.Image, resolution: int) -> Image.Image:
     return image.resize(square, Resampling.BICUBIC, box)
 
 
-def pixels(path: str | os.PathLike[str], resolution: int) -> Tensor:
-    """An image file as uint8 (resolution, resolution, 3). Raises what `read_image` raises."""
-    data = bytearray(fit(read_image(path), resolution).tobytes())
-    return torch.frombuffer(data, dtype=torch.uint8).view(resolution, resolution, 3)
+def pixels(path: str | os.PathLike[str], resolution: int) -> NDArray[np.uint8]:
+    """An image file as (resolution, resolution, 3). Raises what `read_image` raises."""
+    return np.array(fit(read_image(path), resolution))
 
 
-def normalise(batch: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Pixels (N, H, W, 3), uint8, to a model's input (N, 3, H, W), channels last in memory."""
-    mean, std = (torch.tensor(values, device=batch.device) for values in (MEAN, STD))
-    return ((batch / 255 - mean) / std).to(dtype).permute(0, 3, 1, 2)
+def normalise(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Pixels (N, H, W, 3) to a model's input (N, 3, H, W), channels last in memory."""
+    mean, std = (np.array(values, np.float32) for values in (MEAN, STD))
+    scaled = batch.astype(np.float32) / np.float32(255)
+    return ((scaled - mean) / std).transpose(0, 3, 1, 2)
 
 
-def preprocess(path: str | os.PathLike[str], resolution: int = 224) -> Tensor:
+def preprocess(path: str | os.PathLike[str], resolution: int = 224) -> NDArray[np.float32]:
     """An image file as a model's input (1, 3, resolution, resolution) in float32.
 
     Raises ImageRefusedError for what is no image, UsageError if there is no such file or no Pillow.
@@ -70,21 +68,21 @@ def preprocess(path: str | os.PathLike[str], resolution: int = 224) -> Tensor:
 
 def batches(
     paths: Sequence[str], resolution: int, size: int, workers: int
-) -> Generator[list[Tensor | HornetConvertError], None, None]:
+) -> Generator[list[NDArray[np.uint8] | HornetConvertError], None, None]:
     """Read images in their order, `size` at a time, with threads that read ahead.
 
     Each is given as `pixels` does, or as the reason why it cannot be read. Decoding and resizing
     happen in Pillow's C code, outside the interpreter lock.
     """
 
-    def one(path: str) -> Tensor | HornetConvertError:
+    def one(path: str) -> NDArray[np.uint8] | HornetConvertError:
         try:
             return pixels(path, resolution)
         except HornetConvertError as error:
             return error
 
     waiting = iter(paths)
-    ahead: deque[Future[Tensor | HornetConvertError]] = deque()
+    ahead: deque[Future[NDArray[np.uint8] | HornetConvertError]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             for _ in range(0, len(paths), size):

@@ -7,12 +7,13 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
-
-import torch.distributed as dist
+from typing import TYPE_CHECKING, TypeVar
 
 from hornet_convert.errors import EXIT_UNABLE, HornetConvertError, UsageError
 from hornet_convert.text import printable
+
+if TYPE_CHECKING:
+    import torch.distributed as dist
 
 JOINING = timedelta(minutes=10)
 WORKING = timedelta(days=7)  # processes may be of very different speed
@@ -43,6 +44,8 @@ class Processes:
         """
         if self.group is None:
             return [part]
+        import torch.distributed as dist
+
         parts = [part] * self.count
         try:
             dist.all_gather_object(parts, part, group=self.group)
@@ -74,6 +77,8 @@ def joined(environment: Mapping[str, str] = os.environ) -> Iterator[Processes]:
             found=f"RANK {rank}, WORLD_SIZE {count}",
             hint="Start the processes with torchrun.",
         )
+    import torch.distributed as dist  # several processes need it, whatever computes
+
     try:
         dist.init_process_group("gloo", rank=rank, world_size=count, timeout=JOINING)
         group = dist.new_group(timeout=WORKING, backend="gloo")

@@ -177,7 +177,7 @@ def test_bad_rows_are_named_by_line_and_left_out(tmp_path: Path) -> None:
         "there is no class 1000: they go from 0 to 999",
         "the label '-1' is neither a synset nor a class number",
         "the label 'tench' is neither a synset nor a class number",
-        "n00005787 is no class of ImageNet-1k",
+        "n00005787 is not a class of ImageNet-1k",
         "no such file: gone.jpg",
         "no path",
         "the label '1.5' is neither a synset nor a class number",

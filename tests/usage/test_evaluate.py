@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -35,7 +36,7 @@ def scores(ckpt: Path, ckpt_21k: Path, pictures: Path) -> dict[str, dict[str, to
         model = load_model(path)
         with torch.inference_mode():
             found[head] = {
-                image.name: model(preprocess(image))[0]
+                image.name: model(torch.from_numpy(preprocess(image)))[0]
                 for image in sorted(pictures.iterdir())
                 if image.suffix != ".txt"
             }
@@ -91,9 +92,9 @@ def figures(found: dict[str, Any]) -> Tally:
 
 def test_judging_counts_the_first_and_the_first_five() -> None:
     """Row by row; models of fewer than five classes have all among the first five."""
-    logits = torch.tensor([[9.0, 8, 7, 6, 5, 4], [4, 5, 6, 7, 8, 9], [1, 2, 3, 4, 5, 6]])
-    assert Tally(3, 1, 2) == judge(logits, torch.tensor([0, 1, 0]))
-    assert Tally(2, 1, 2) == judge(torch.tensor([[1.0, 2], [2, 1]]), torch.tensor([1, 1]))
+    logits = np.array([[9.0, 8, 7, 6, 5, 4], [4, 5, 6, 7, 8, 9], [1, 2, 3, 4, 5, 6]])
+    assert Tally(3, 1, 2) == judge(logits, np.array([0, 1, 0]))
+    assert Tally(2, 1, 2) == judge(np.array([[1.0, 2], [2, 1]]), np.array([1, 1]))
 
 
 @pytest.mark.parametrize("batch", [1, 7, 64])
@@ -180,7 +181,7 @@ def test_nothing_but_bad_images_is_refused(capsys: Capture, ckpt: Path, tmp_path
     with pytest.raises(ImageRefusedError, match="none of the images"):
         evaluate(load_model(ckpt), read_dataset(tmp_path, 1000))
     assert 4 == run(["eval", str(tmp_path), "--ckpt", str(ckpt)])
-    assert "n01440764/a.jpg: this is no image" in capsys.readouterr().err
+    assert "n01440764/a.jpg: not an image" in capsys.readouterr().err
 
 
 def test_a_limit_evaluates_so_many_and_says_so(capsys: Capture, ckpt: Path, folder: Path) -> None:
@@ -223,12 +224,12 @@ def test_progress_has_a_running_figure(ckpt: Path, folder: Path) -> None:
         (["{empty}", "--ckpt", "{ckpt}"], 2, "no class folder"),
         (["{empty}", "--model", "tiny", "--offline"], 2, "no class folder"),
         (["{parent}", "--ckpt", "{ckpt}"], 2, "Did you mean {folder}?"),
-        (["{ckpt}", "--ckpt", "{ckpt}"], 4, "no CSV file"),
+        (["{ckpt}", "--ckpt", "{ckpt}"], 4, "not a CSV file"),
         (["{folder}", "--ckpt", "{folder}"], 4, "a directory"),
         (["{folder}", "--ckpt", "{ckpt}", "--limit", "0"], 2, "--limit"),
         (["{folder}", "--ckpt", "{ckpt}", "--batch", "0"], 2, "--batch"),
         (["{folder}", "--ckpt", "{ckpt}", "--workers", "0"], 2, "--workers"),
-        (["{folder}", "--ckpt", "{ckpt}", "--device", "warp"], 2, "no such device"),
+        (["{folder}", "--ckpt", "{ckpt}", "--device", "warp"], 2, "no such compute device"),
     ],
 )
 def test_what_cannot_be_done_is_said(

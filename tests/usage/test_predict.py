@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -34,7 +35,7 @@ def document(capsys: Capture, arguments: list[str]) -> tuple[int, dict[str, Any]
 @torch.inference_mode()
 def directly(model: HorNet, path: Path, top: int) -> list[tuple[int, float]]:
     """Class numbers and probabilities of one image, by the definition of the softmax."""
-    logits = model(preprocess(path, 224))[0].double()
+    logits = model(torch.from_numpy(preprocess(path, 224)))[0].double()
     shares = (logits - logits.max()).exp()
     shares /= shares.sum()
     order = shares.argsort(descending=True)[:top]
@@ -58,13 +59,13 @@ def test_predictions_are_the_models_own(ckpt: Path, pictures: Path, batch: int) 
 def test_names_come_from_the_list_of_the_head() -> None:
     """Of 1000 or 10459 classes; other heads have numbers only."""
     for count in (1000, 10459):
-        logits = torch.zeros(2, count)
+        logits = np.zeros((2, count), np.float32)
         logits[0, count - 1] = logits[1, 3] = 9.0
         (last, *_), (fourth, *_) = most_probable(logits, 5)
         classes = labels.classes(count) or ()
         assert (count - 1, classes[-1]) == (last.number, last.names)
         assert (3, classes[3]) == (fourth.number, fourth.names)
-    assert None is most_probable(torch.zeros(1, 10), 5)[0][0].names
+    assert None is most_probable(np.zeros((1, 10), np.float32), 5)[0][0].names
 
 
 def test_no_more_classes_than_there_are(ckpt: Path, pictures: Path) -> None:
@@ -182,11 +183,11 @@ def test_a_bad_image_among_good_ones_is_named_and_skipped(
         (["{pictures}/none.jpg", "--ckpt", "{ckpt}"], 2, "no such file or folder"),
         (["{empty}", "--ckpt", "{ckpt}"], 2, "no image in this folder"),
         (["{pictures}", "--ckpt", "{ckpt}", "--top", "0"], 2, "--top"),
-        (["{pictures}", "--ckpt", "{ckpt}", "--device", "abacus"], 2, "no such device"),
-        (["{pictures}", "--ckpt", "{ckpt}", "--device", "cuda:99"], 2, "no such device"),
-        (["{pictures}", "--ckpt", "{ckpt}", "--device", "meta"], 2, "no such device"),
+        (["{pictures}", "--ckpt", "{ckpt}", "--device", "abacus"], 2, "no such compute device"),
+        (["{pictures}", "--ckpt", "{ckpt}", "--device", "cuda:99"], 2, "no such compute device"),
+        (["{pictures}", "--ckpt", "{ckpt}", "--device", "meta"], 2, "no such compute device"),
         (["{pictures}", "--ckpt", "{pictures}/a.jpg"], 4, "a JPEG image"),
-        (["{pictures}/notes.txt", "--ckpt", "{ckpt}"], 4, "this is no image"),
+        (["{pictures}/notes.txt", "--ckpt", "{ckpt}"], 4, "not an image"),
         (["{pictures}", "--model", "tiny", "--offline", "--cache", "{empty}/c"], 3, "offline"),
     ],
 )
@@ -228,7 +229,7 @@ def test_escape_sequences_in_file_names_stay_harmless(
 
 def test_a_model_in_training_is_set_to_evaluate(pictures: Path) -> None:
     """Nothing is dropped at random: the same image, the same answer."""
-    model = HorNet(Architecture.from_name("w8"), 10, drop_path=0.9, layer_scale_init=1.0)
+    model = HorNet(Architecture.from_name("w8"), 10, drop_path_rate=0.9, layer_scale_init=1.0)
     assert model.training
     one, two = (list(predict(model, [str(pictures / "a.jpg")])) for _ in range(2))
     assert one == two

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fixtures import small
+from hornet_convert import create_model
 from hornet_convert.api.fetch import Download
 from hornet_convert.api.pretrained import pretrained
 from hornet_convert.cli import run
@@ -148,6 +149,29 @@ def test_a_second_process_waits_for_the_first(mirror: Path, how: Download, tmp_p
     assert path.is_file()
     (waiting,) = [event.detail for event in said if event.phase == "waiting"]
     assert "is converting it" in (waiting or "")
+
+
+def test_create_model_says_how_it_goes(
+    mirror: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """On stderr, unless it is not to, or everything is in the cache; `refetch` asks again."""
+    row = publish(mirror)
+    monkeypatch.setattr(zoo, "find", lambda name: {"w8": row}[name])
+
+    def said(cache: str, *, progress: bool = True, refetch: bool = False) -> str:
+        create_model(
+            "w8", 3, pretrained=True, mirror=mirror, source="mirror",
+            cache=tmp_path / cache, progress=progress, refetch=refetch,
+        )  # fmt: skip
+        captured = capsys.readouterr()
+        assert "" == captured.out
+        return captured.err
+
+    assert "bytes at hand" in said("a")
+    assert "" == said("a")
+    assert "bytes at hand" in said("a", refetch=True)
+    assert "" == said("b", progress=False)
 
 
 def test_predict_by_name_uses_it(
