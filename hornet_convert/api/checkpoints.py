@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from hornet_convert.checkpoint.folder import CONFIG, file_of
 from hornet_convert.checkpoint.reader import Checkpoint, open_checkpoint
 from hornet_convert.checks import verify as verifying
 from hornet_convert.checks.model_file import ModelFile
@@ -13,6 +16,8 @@ from hornet_convert.conversion import convert as converting
 from hornet_convert.conversion.proof import Proof
 from hornet_convert.conversion.readback import Wanted
 from hornet_convert.conversion.request import Request
+from hornet_convert.errors import CheckFailedError
+from hornet_convert.family import zoo
 from hornet_convert.inspect import Inspection, inspect_checkpoint
 from hornet_convert.report.check import Check
 from hornet_convert.report.claims import Claim
@@ -20,6 +25,9 @@ from hornet_convert.report.progress import Progress
 from hornet_convert.report.report import Report
 from hornet_convert.report.trace import Probe
 from hornet_convert.report.verdict import Requirement
+
+if TYPE_CHECKING:
+    from hornet_convert.onnx.runtime import Case
 
 USUAL = Probe()
 
@@ -40,17 +48,26 @@ def verify(
 ) -> Report:
     """Say what a checkpoint file is and whether it is right; writes nothing, needs no network.
 
+    `path` may be a folder with one model, whose `config.json` must then say the same of it.
     `forward` makes the forward check, which needs torch, on the images of `probe`; everything else
     is as for `hornet_convert.checks.verify.verify`, and so is what it raises.
     """
 
+    def graph(file: ModelFile) -> Check | None:
+        if file.checkpoint.container != "onnx":
+            return None
+        from hornet_convert.onnx.rebuilt import graph_check
+
+        return graph_check(file)
+
     def check(file: ModelFile) -> Check:
         from hornet_convert.model.forward import forward_check
 
-        return forward_check(file, probe)
+        return forward_check(file, probe, progress)
 
-    return verifying.verify(
-        Path(path),
+    where = file_of(Path(path))
+    report = verifying.verify(
+        where,
         model=model,
         claims=claims,
         require=require,
@@ -58,9 +75,20 @@ def verify(
         ema=ema,
         prefix=prefix,
         forward=check if forward else None,
+        graph=graph,
         statistics=statistics,
         progress=progress,
     )
+    if where == Path(path) or report.model is None:
+        return report
+    from hornet_convert.model.located import require_agreement
+
+    try:
+        architecture = zoo.architecture_of(report.model)
+        require_agreement(where.with_name(CONFIG), architecture, report.num_classes)
+    except CheckFailedError as error:
+        report = replace(report, error=error)
+    return report
 
 
 def convert(
@@ -72,16 +100,35 @@ def convert(
 ) -> Report:
     """Convert a checkpoint to one new file, proven before it gets its name.
 
-    `forward` makes the forward check, which needs torch. Everything else is as for
-    `hornet_convert.conversion.convert.convert`, and so is what it raises.
+    `forward` makes the forward check, which needs torch, and the proof of an ONNX model, if one is
+    asked for. Everything else is as for `hornet_convert.conversion.convert.convert`, and so is what
+    it raises.
     """
 
     def prove(file: ModelFile, asked: Wanted, result: Checkpoint) -> Proof:
         from hornet_convert.model import forward as proving
 
-        return proving.prove(file, asked, result)
+        return proving.prove(file, asked, result, progress)
 
-    return converting.convert(Path(path), request, prove if forward else None, progress)
+    def converted(request: Request) -> Report:
+        return converting.convert(Path(path), request, prove if forward else None, progress)
+
+    if request.onnx is None:
+        return converted(request)
+    from hornet_convert.onnx.make import with_model
+
+    return with_model(converted, request, cases_for(request) if forward else None)
+
+
+def cases_for(request: Request) -> Callable[[ModelFile, bool], list[Case] | str]:
+    """What the proof of an ONNX model runs, or why it cannot; needs torch."""
+
+    def cases(file: ModelFile, features: bool) -> list[Case] | str:
+        from hornet_convert.model import reference
+
+        return reference.cases(file, features, asked=request.edits.resolution is not None)
+
+    return cases
 
 
 def inspect(

@@ -12,7 +12,7 @@ from hornet_convert.api.checkpoints import convert
 from hornet_convert.conversion.request import Request
 from hornet_convert.download.at_hand import Fetched
 from hornet_convert.download.cache import Cache
-from hornet_convert.download.edges import Edges, Event, Limits, ignore
+from hornet_convert.download.edges import Edges, Event, Limits, ignore, network_is_off
 from hornet_convert.download.obtain import obtain
 from hornet_convert.download.parallel import fetch_many
 from hornet_convert.download.pins import claims_of
@@ -40,7 +40,6 @@ from hornet_convert.report.progress import Progress
 from hornet_convert.report.report import Report
 
 MIRROR: Final = "HORNET_CONVERT_MIRROR"
-OFFLINE: Final = "HORNET_CONVERT_OFFLINE"
 TOKEN: Final = "HORNET_CONVERT_TOKEN"  # noqa: S105 - the name of a variable
 
 
@@ -72,7 +71,7 @@ class Download:
         if self.mirrors is None:
             named = os.environ.get(MIRROR)
             object.__setattr__(self, "mirrors", (named,) if named else ())
-        if os.environ.get(OFFLINE, "").lower() not in ("", "0", "false", "no"):
+        if network_is_off():
             object.__setattr__(self, "offline", True)
         if token := os.environ.get(TOKEN):
             own = (("Authorization", f"Bearer {token}"), *self.headers)
@@ -115,10 +114,16 @@ def fetch(
         events, progress = ignore, lambda name: None
     if os.path.exists(request.out) and not os.path.isdir(request.out):  # noqa: PTH110, PTH112 - never raise
         raise DiskError(
-            "the folder for the result is a file", where=str(request.out), hint="Name another."
+            "the folder for the result is a file",
+            where=str(request.out),
+            hint="Name another folder.",
         )
     for model in models:
         how.sources(model)
+    if request.onnx is not None:
+        from hornet_convert.onnx.make import required
+
+        required(request)
     return _fetch(models, how, request, events, progress)
 
 
@@ -146,7 +151,8 @@ def _fetch(
             if report and not how.keep and got.kept:
                 how.cache.discard(model.name, got.source)
             if not report and got.kept and (problem := _problem(report, request)) is not None:
-                times = how.cache.set_aside(model.name, got.source, problem)
+                came = not got.from_cache
+                times = how.cache.set_aside(model.name, got.source, problem, came=came)
                 said = "the file is set aside in the cache: the next run fetches it again"
                 if times > 1:
                     said = f"this very file came {times} times: --refetch fetches it again"
@@ -154,7 +160,9 @@ def _fetch(
             elif report and got.kept:
                 how.cache.set_aside(model.name, got.source, None)
         except DiskError as error:
-            report = replace(report, notes=(*report.notes, f"the cache is as it was: {error}"))
+            report = replace(
+                report, notes=(*report.notes, f"the cache is as it was: {error.message}")
+            )
         yield report
 
 
@@ -207,6 +215,9 @@ def _problem(report: Report, request: Request) -> str | None:
     if request.chooses:
         return None
     error = report.error
+    failing = {check.code for check in report.checks if check.status == "fail"}
+    if error is None and failing <= {"graph", "runtime"}:  # rows on what was made of the file
+        return None
     if isinstance(error, FileRefusedError) and not isinstance(error, AmbiguousError | UnsafeError):
         return error.what
     return None if error is not None else report.first_failure

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from hornet_convert.api.fetch import Download, fetch
-from hornet_convert.conversion.request import Request
+from hornet_convert.conversion.request import Onnx, Request
 from hornet_convert.download.cache import SCRATCH
 from hornet_convert.download.edges import Event, ignore
 from hornet_convert.download.errors import OPTION
@@ -25,17 +25,20 @@ def validate(
     how: Download,
     *,
     statistics: bool = False,
+    onnx: Onnx | None = None,
     events: Callable[[Event], None] = ignore,
     progress: Callable[[str], Progress | None] = lambda name: None,
 ) -> Iterator[tuple[Report, float]]:
     """Fetch, convert, verify and read back each model; yields its report and the seconds it took.
+
+    `onnx` asks for ONNX models of them, too, which are proved as well.
 
     The seconds are those from one report to the next: downloads run ahead of the conversions.
     """
     with contextlib.ExitStack() as stack:
         folder = _scratch_folder(stack, how.cache.folder)
         begun = time.monotonic()
-        request = Request(folder, statistics=statistics, keep=False)
+        request = Request(folder, statistics=statistics, keep=False, onnx=onnx)
         for report in fetch(models, how, request, events=events, progress=progress):
             for path in list(folder.glob("[!.]*")):
                 path.unlink()
