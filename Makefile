@@ -35,13 +35,13 @@ demo: env ## fetch, convert and verify one embedded full-size checkpoint over lo
 	rm -rf .zoo/cache demo
 	$(BIN)/python -m fixtures.serve .zoo -- $(BIN)/hornet-convert fetch tiny-gf \
 		--mirror {mirror} --cache .zoo/cache --out demo
-	$(BIN)/hornet-convert verify --ckpt demo/hornet-tiny-gf_*.safetensors
+	$(BIN)/hornet-convert verify demo/hornet-tiny-gf_*.safetensors
 	ls -l demo
 
 validate: zoo ## all nine, full size, fetched over loopback HTTP and checked
 	rm -rf .zoo/cache
 	$(BIN)/python -m fixtures.serve .zoo -- $(BIN)/hornet-convert validate \
-		--mirror {mirror} --cache .zoo/cache --no-keep \
+		--mirror {mirror} --cache .zoo/cache --no-keep --onnx \
 		--json .zoo/validate.json --junit .zoo/validate.xml
 	$(BIN)/python -m fixtures.results .zoo --check
 

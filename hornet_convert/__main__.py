@@ -46,11 +46,8 @@ def _last_words(arguments: list[str]) -> tuple[int, bytes]:
     """What is said if a signal comes, and to whom; nothing can be imported any more then."""
     from hornet_convert.errors import InterruptedByUserError, wants_document
 
-    command = arguments[0] if arguments else ""
-    downloads = command in ("fetch", "validate") or (
-        command in ("predict", "eval") and any(word.startswith("--model") for word in arguments)
-    )
-    hint = "Run the same command again to go on with the downloads." if downloads else None
+    downloads = arguments and arguments[0] in ("fetch", "validate")
+    hint = "Run the same command again to resume the downloads." if downloads else None
     error = InterruptedByUserError("interrupted", hint=hint)
     if not wants_document(arguments):
         said = f"Error: {error.message}\n" + (f"Hint: {hint}\n" if hint else "")

@@ -119,7 +119,7 @@ def test_the_same_result_twice_is_done_at_once(tmp_path: Path, ckpt: Path) -> No
     assert output(second) == first
     assert first.stat().st_ino == before.st_ino
     assert first.stat().st_mtime_ns == before.st_mtime_ns
-    assert any("was there already" in note for note in second.notes)
+    assert any("already existed" in note for note in second.notes)
 
 
 def test_another_file_under_the_name_is_refused_without_force(tmp_path: Path, ckpt: Path) -> None:

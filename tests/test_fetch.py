@@ -11,12 +11,14 @@ import pytest
 from fixtures import small
 from fixtures import zoo as embedded
 from fixtures.serve import serve
-from hornet_convert.api.fetch import Download, fetch
+from hornet_convert.api.fetch import Download, _problem, fetch
 from hornet_convert.cli import run
 from hornet_convert.conversion.provenance import checks_in
 from hornet_convert.conversion.request import Request
 from hornet_convert.download.cache import Cache
 from hornet_convert.family import zoo
+from hornet_convert.report.check import failed
+from hornet_convert.report.report import Report
 
 Capture = pytest.CaptureFixture[str]
 
@@ -49,6 +51,34 @@ def test_fetch_leaves_one_proven_file_and_its_provenance(
 
 
 @pytest.mark.full_size
+def test_fetch_makes_an_onnx_model(mirror: Path, tmp_path: Path, capsys: Capture) -> None:
+    """Beside the weights, under their published name."""
+    options = [
+        "--mirror",
+        str(mirror),
+        "--cache",
+        str(tmp_path / "cache"),
+        "--no-forward",
+        "--json",
+    ]
+    out = ["--out", str(tmp_path / "out"), "--format", "onnx"]
+    assert 0 == run(["fetch", "tiny-gf", *out, *options])
+    result = json.loads(capsys.readouterr().out)
+    model = Path(result["output"])
+    assert model.name.startswith("hornet-tiny-gf_3rdparty_in1k_20220915-")
+    assert model.with_suffix(".safetensors").name == result["conversion"]["weights"]["file"]
+    assert model.stat().st_size < 300_000
+    assert 0 == run(["verify", "--ckpt", str(model), "--no-forward"])
+
+
+def test_a_result_that_fails_says_nothing_against_its_source() -> None:
+    """A file is set aside in the cache for what is wrong with itself."""
+    for code, problem in (("runtime", None), ("values", "values: wrong")):
+        report = Report(checks=(failed(code, "wrong"),))
+        assert _problem(report, Request(Path())) == problem
+
+
+@pytest.mark.full_size
 def test_validate_tells_unreachable_from_failed(
     mirror: Path, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -56,8 +86,9 @@ def test_validate_tells_unreachable_from_failed(
     files = ["--json", str(tmp_path / "v.json"), "--junit", str(tmp_path / "v.xml")]
     files += ["--report", str(tmp_path / "pages")]
     options = ["--mirror", str(mirror), "--source", "mirror", "--cache", str(tmp_path / "cache")]
-    assert 3 == run(["validate", "tiny-gf", "small", "--no-forward", *options, *files])
+    assert 3 == run(["validate", "tiny-gf", "small", "--no-forward", "--onnx", *options, *files])
     shown = capsys.readouterr().out
+    assert "runtime" in shown
     assert "tiny-gf: pass" in shown
     assert "small: unreachable" in shown
     document = json.loads((tmp_path / "v.json").read_text())

@@ -28,14 +28,12 @@ from hornet_convert.report.report import Report, error_to_json
 
 # Arguments: the number of the signal, how often, at which event; then those of the command line.
 PROGRAM = """
-import os, sys
+import itertools, os, sys
 from hornet_convert import __main__, interrupts
 number, times, moment = (int(sys.argv.pop(1)) for _ in range(3))
-events = 0
+events = itertools.count(1)  # several threads count
 def count(event, arguments):
-    global events
-    events += 1
-    if moment <= events < moment + times:
+    if moment <= next(events) < moment + times:
         os.kill(os.getpid(), number)
 catch, end = interrupts.catch, interrupts.end
 def counting():
@@ -43,7 +41,7 @@ def counting():
     sys.addaudithook(count)
     return signals
 def told(code):
-    os.write(2, f"{events} events".encode())
+    os.write(2, f"{next(events) - 1} events".encode())
     end(code)
 interrupts.catch, interrupts.end = counting, told
 __main__.main()
@@ -120,7 +118,8 @@ def test_a_reader_that_does_not_read_is_not_waited_for(place: Path) -> None:
         while os.write(writable, bytes(1 << 16)):
             pass
     os.set_blocking(writable, True)
-    done = subprocess.run([*program(500), *command("verify", place)], stdout=writable, check=False)
+    asked = [*program(500), *command("verify", place)]
+    done = subprocess.run(asked, stdout=writable, check=False, timeout=120)
     os.close(readable)
     os.close(writable)
     assert done.returncode == 130

@@ -63,7 +63,7 @@ def test_what_trainers_put_before_the_names(
     report = verify(saved(tmp_path, {"state_dict": before(prefix, weights)}), forward=False)
     assert report
     assert report.fingerprint == plain
-    assert any("prefix" in note and "taken off" in note for note in report.notes)
+    assert any("prefix" in note and "removed" in note for note in report.notes)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,9 @@ def test_the_backbone_of_a_trained_detector(
     assert any("neck.*" in note for note in report.notes)
     out = ["--out", str(tmp_path / "out"), "--format", "pth", "--json"]
     assert run(["convert", "--ckpt", str(path), "--layout", layout, *out]) == 0
-    result = torch.load(json.loads(capsys.readouterr().out)["output"], weights_only=True)
+    document = json.loads(capsys.readouterr().out)
+    assert any("norms that a detector has after each stage" in each for each in document["notes"])
+    result = torch.load(document["output"], weights_only=True)
     names = result.get("state_dict", result)
     assert not any(name.startswith(("neck", "rpn_head", "roi_head", "head")) for name in names)
     inner = {name.removeprefix("backbone."): value for name, value in names.items()}
@@ -196,7 +198,9 @@ def test_several_safetensors_files(plain: str, tmp_path: Path, capsys: Capture) 
     assert report
     assert report.fingerprint == plain
     assert run(["convert", "--ckpt", str(index), "--out", str(tmp_path / "out"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["fingerprint"] == plain
+    document = json.loads(capsys.readouterr().out)
+    assert document["fingerprint"] == plain
+    assert "read from the 2 files that the index lists" in document["notes"]
     weights = load_model(index).state_dict()
     assert torch.equal(weights["head.norm.weight"], OFFICIAL["norm.weight"])
 

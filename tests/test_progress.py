@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hornet_convert.cli import progress
-from hornet_convert.cli.progress import Bars, TransferLines
+from hornet_convert.bars import Bars, TransferLines
 from hornet_convert.download.edges import Event
 
 
@@ -33,7 +32,7 @@ def test_a_log_gets_a_line_now_and_then(
     """With the figures so far; not for every batch."""
     with Bars() as bars:
         bars.images("eval", 100, 5000, "Top-1 50.00")
-        monkeypatch.setattr(progress, "IMAGES_EVERY", 0.0)
+        monkeypatch.setattr("hornet_convert.bars.LINES_EVERY", 0.0)
         bars.images("eval", 1200, 5000, "Top-1 82.91, Top-5 96.30")
         bars.images("eval", 1300, 5000)
         with bars.aside():
@@ -50,7 +49,7 @@ def test_a_log_gets_a_line_now_and_then(
 def test_a_terminal_gets_a_bar_that_is_gone_at_the_end() -> None:
     """On stderr, with the running figures; stdout stays clean."""
     code, out, shown = on_terminal(
-        "from hornet_convert.cli.progress import Bars\n"
+        "from hornet_convert.bars import Bars\n"
         "import time\n"
         "with Bars() as bars:\n"
         "    for done in range(5):\n"
@@ -70,7 +69,7 @@ def test_an_interrupt_leaves_a_clean_terminal() -> None:
         "from hornet_convert import interrupts\n"
         "interrupts.watch(interrupts.catch())\n"
         "interrupts.last_words.append((2, b'Error: interrupted\\n'))\n"
-        "from hornet_convert.cli.progress import Bars\n"
+        "from hornet_convert.bars import Bars\n"
         "Bars().show('reading', 1, 2)\n"
         "os.kill(os.getpid(), signal.SIGINT)\n"
         "interrupts.end(0)\n"

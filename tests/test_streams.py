@@ -9,6 +9,7 @@ import pytest
 
 from fixtures import small
 from hornet_convert.cli import run
+from hornet_convert.family import zoo
 
 TOOL = f"{sys.executable} -m hornet_convert"
 
@@ -76,6 +77,26 @@ def test_a_full_stdout_is_told_without_a_traceback(arguments: str, code: int) ->
     found, said = shell(f"{TOOL} {arguments} >/dev/full")
     assert found == code
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("reader", ["| true", ">/dev/full", ">&-", "2>&-", "2>/dev/full"])
+def test_validate_works_on_for_nobody(ckpt: Path, tmp_path: Path, reader: str) -> None:
+    """Whoever reads stdout and stderr: a failed check is 1, and its files are written."""
+    ckpt.rename(tmp_path / zoo.find("tiny").file_name)
+    files = [tmp_path / "result.json", tmp_path / "result.xml"]
+    how = f"--source mirror --mirror {tmp_path} --cache {tmp_path / 'cache'} --no-forward"
+    written = f"--json {files[0]} --junit {files[1]}"
+    assert shell(f"{TOOL} validate tiny {how} {written} {reader}")[0] == 1
+    assert all(file.stat().st_size for file in files)
+
+
+def test_quiet_says_nothing(ckpt: Path, tmp_path: Path) -> None:
+    """With --quiet stderr has the reason and nothing else."""
+    ckpt.rename(tmp_path / zoo.find("tiny").file_name)
+    how = f"--source mirror --mirror {tmp_path} --cache {tmp_path / 'cache'} --quiet"
+    code, told = shell(f"{TOOL} fetch tiny {how}")
+    assert code == 1
+    assert all(line.startswith(("Error: ", "Hint: ")) for line in told.splitlines())
 
 
 def test_a_narrow_encoding_escapes(ckpt: Path) -> None:

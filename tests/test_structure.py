@@ -14,19 +14,22 @@ PACKAGE = Path(hornet_convert.__file__).parent
 # From the tables to the terminal: a folder, or a module beside them, imports only from rows above.
 LAYERS = (
     *("text", "errors", "interrupts", "files", "family", "report", "checkpoint", "numbers"),
-    *("checks", "comparison", "inspect", "conversion", "download", "model", "images", "html"),
-    *("api", "__init__", "cli", "__main__"),
+    *("checks", "comparison", "inspect", "conversion", "onnx", "download", "model", "images"),
+    *("html", "publishing", "bars", "api", "timm", "__init__", "cli", "__main__"),
 )
 HOMES = {
-    "torch": {"model", "images"},
+    "torch": {"model", "images", "timm"},
+    "timm": {"timm"},
     "requests": {"download"},
     "urllib3": {"download"},
     "click": {"cli"},
     "rich": {"cli"},
-    "tqdm": {"cli"},
+    "tqdm": {"bars"},
     "PIL": {"images"},
-    "jinja2": {"html"},
+    "jinja2": {"html", "publishing"},
     "msgspec": {"files"},
+    "onnx": {"onnx"},
+    "onnxruntime": {"onnx"},
     "huggingface_hub": {"download"},
     "fsspec": {"download"},
     "securesystemslib": {"checks"},

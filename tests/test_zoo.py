@@ -19,6 +19,9 @@ def test_every_spelling_finds_its_row(model: zoo.Published) -> None:
         f"{model.name}-{model.sha8}9",
         model.stem + "-12345678.safetensors",
         f"  {model.name.upper().replace('-', '_')} ",
+        *(model.name.replace("-", ""), model.name.replace("384", "-384")),
+        *(f"hornet-{model.name}_3rdparty_{model.dataset}", f"hornet_{model.name}.{model.dataset}"),
+        model.label.replace("-GF", "(GF)"),
     )
     assert [model] * len(spellings) == [zoo.find(spelling) for spelling in spellings]
 
@@ -45,6 +48,13 @@ def test_a_near_miss_gets_a_suggestion(typed: str, meant: str) -> None:
     with pytest.raises(UnknownModelError) as caught:
         zoo.find(typed)
     assert meant in (caught.value.hint or "")
+
+
+def test_a_name_that_tells_the_data_is_that_of_its_data() -> None:
+    """ImageNet-21k is also called 22k; no tiny model was trained on it."""
+    assert zoo.find("hornet_large_gf_in22k").name == "large-gf"
+    with pytest.raises(UnknownModelError):
+        zoo.find("hornet_tiny_gf_in22k")
 
 
 def test_no_two_rows_share_a_name_or_a_hash() -> None:

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from hornet_convert.cli import cache, checkpoints, images, output, pins, published
+from hornet_convert.cli import cache, checkpoints, images, output, pins, publish, published
 from hornet_convert.errors import EXIT_OK, EXIT_USAGE, UsageError, as_ours, wants_document
 from hornet_convert.report.report import Report
 
@@ -25,17 +25,18 @@ def cli() -> None:
     Examples:
       hornet-convert list
       hornet-convert fetch large-gf384
-      hornet-convert verify --ckpt hornet_tiny_gf.pth
+      hornet-convert verify hornet_tiny_gf.pth
 
     \b
-    Exit codes: 0 every check made has passed, 1 a check failed, 2 usage, 3 source unreachable,
+    Exit codes: 0 all checks made have passed, 1 a check failed, 2 usage, 3 source unreachable,
     4 file refused (not a checkpoint, malformed, unsafe, ambiguous), 5 disk, permission or lock,
-    6 out of memory, a lost process or an error inside, 130 interrupted.
+    6 out of memory, a lost process or an internal error, 130 interrupted.
     """
 
 
 for _command in (
     *(published.list_command, published.fetch_command, published.validate_command),
+    publish.publish_command,
     *(checkpoints.convert_command, checkpoints.verify_command),
     *(checkpoints.compare_command, checkpoints.inspect_command),
     *(images.predict_command, images.eval_command, cache.cache, pins.pins),
@@ -68,6 +69,8 @@ def _tell(error: BaseException, arguments: list[str]) -> int:
     """Say what went wrong, on stderr or as the document that was asked for; the exit code."""
     if isinstance(error, click.UsageError):
         context = error.ctx.command_path if error.ctx else "hornet-convert"
+        if not error.ctx and arguments[0] in cli.commands:
+            context += f" {arguments[0]}"
         error = UsageError(error.format_message(), hint=f"See `{context} -h`.")
     ours = as_ours(KeyboardInterrupt() if isinstance(error, click.Abort) else error)
     try:

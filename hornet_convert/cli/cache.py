@@ -1,4 +1,4 @@
-"""The downloaded files: `cache path|list|verify|clear|prune`."""
+"""The cache: `cache path|list|verify|clear|prune`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hornet_convert.cli import options, output
-from hornet_convert.text import printable
+from hornet_convert.text import counted, printable
 
 if TYPE_CHECKING:
     from hornet_convert.download.cache import Cache, Usage
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def cache() -> None:
-    """Look after the downloaded files.
+    """Manage the cache.
 
     \b
     Examples:
@@ -41,7 +41,7 @@ def show_path(cache: Cache) -> int:
 @options.cache
 @options.as_json
 def list_files(cache: Cache, as_json: bool) -> int:
-    """Show what is kept, from where, and how much it takes.
+    """List the files in the cache, with their source and size.
 
     \b
     Example:
@@ -75,7 +75,7 @@ def list_files(cache: Cache, as_json: bool) -> int:
         origin = "converted from " if file["kind"] == CONVERTED else ""
         click.echo(f"{model}  {file['size']:,} bytes  {digest}  {origin}{url}\n  {path}")
         if file["problem"]:
-            click.echo(f"  set aside: {problem}")
+            click.echo(f"  rejected: {problem}")
     click.echo(options.cache_line(cache, "now"))
     return 0
 
@@ -83,7 +83,7 @@ def list_files(cache: Cache, as_json: bool) -> int:
 @cache.command()
 @options.cache
 def verify(cache: Cache) -> int:
-    """Read every kept file again and compare its SHA-256 with the recorded one.
+    """Compare every cached file with its recorded SHA-256.
 
     \b
     Example:
@@ -95,7 +95,9 @@ def verify(cache: Cache) -> int:
         click.echo(f"{'FAIL' if problem else 'pass'}  {printable(line, 8192)}")
         wrong += problem is not None
     if wrong:
-        click.echo("`hornet-convert fetch` downloads a wrong file again.", err=True)
+        click.echo(
+            "To download a wrong file again: `hornet-convert fetch NAME --refetch`.", err=True
+        )
     return 1 if wrong else 0
 
 
@@ -103,7 +105,7 @@ def verify(cache: Cache) -> int:
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 @options.cache
 def clear(names: tuple[str, ...], cache: Cache) -> int:
-    """Remove kept files, unfinished downloads and converted models: all, or of the models named.
+    """Empty the cache, or remove what it holds of the models named.
 
     \b
     Example:
@@ -116,9 +118,10 @@ def clear(names: tuple[str, ...], cache: Cache) -> int:
 @cache.command()
 @options.cache
 def prune(cache: Cache) -> int:
-    """Remove what no run will use: leftovers of killed runs, files set aside, and of no record.
+    """Remove what no run will use.
 
-    Good files, converted models and unfinished downloads stay.
+    That is leftovers of killed runs, and rejected or unrecorded files. Good files, converted
+    models and unfinished downloads are kept.
 
     \b
     Example:
@@ -129,6 +132,7 @@ def prune(cache: Cache) -> int:
 
 def _removed(cache: Cache, gone: list[Usage]) -> int:
     count = sum(usage.files + usage.parts for usage in gone)
-    click.echo(f"{count} removed, {sum(u.bytes + u.part_bytes for u in gone):,} bytes freed")
+    freed = sum(usage.bytes + usage.part_bytes for usage in gone)
+    click.echo(f"{counted(count, 'file')} removed, {freed:,} bytes freed")
     click.echo(options.cache_line(cache, "now"))
     return 0

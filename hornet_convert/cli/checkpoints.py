@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from hornet_convert.bars import Bars
 from hornet_convert.cli import options, output
-from hornet_convert.cli.progress import Bars
-from hornet_convert.errors import EXIT_CHECK_FAILED, EXIT_OK, UsageError
+from hornet_convert.errors import EXIT_CHECK_FAILED, EXIT_OK, UsageError, as_ours
+from hornet_convert.report.report import Report
 from hornet_convert.report.trace import Probe
 
 
@@ -20,19 +22,19 @@ from hornet_convert.report.trace import Probe
 @options.no_forward
 @options.probe
 @options.report
+@options.verbose
+@options.quiet
 @options.as_json
-def verify_command(
-    ckpt: Path, no_forward: bool, html: Path | None, as_json: bool, **values: Any
-) -> int:
-    """Tell the truth about any file: what it is, and whether it is right. Writes nothing.
+def verify_command(no_forward: bool, html: Path | None, **values: Any) -> int:
+    """Identify a checkpoint and report whether it is intact. Writes nothing.
 
-    The verdict is authentic, identified or consistent, or failed. The files in the trust record
-    (see `pins`) count as known.
+    The verdict is authentic, seen before, identified, consistent or failed. Files in the trust
+    record (see `pins`) count as known. Several files end with a table.
 
     \b
     Examples:
-      hornet-convert verify --ckpt hornet-tiny_3rdparty_in1k_20220915-0e8eedff.pth
-      hornet-convert verify --ckpt copy.safetensors --against original.pth --require authentic
+      hornet-convert verify hornet-tiny_3rdparty_in1k_20220915-0e8eedff.pth
+      hornet-convert verify copy.safetensors --against original.pth --require authentic
     """
     from hornet_convert.api import checkpoints
 
@@ -42,11 +44,12 @@ def verify_command(
             "--no-forward was given with an option of the forward check",
             hint="Leave out --no-forward, or --image-size, --seed and --batch.",
         )
-    with Bars() as bars:
-        report = checkpoints.verify(
-            ckpt,
+
+    def verify(file: Path, bars: Bars) -> Report:
+        return checkpoints.verify(
+            file,
             model=values["model"],
-            claims=options.claims_from(values, ckpt, bars.show),
+            claims=options.claims_from(values, file, bars.show),
             require=values["require"],
             **options.which(values),
             forward=not no_forward,
@@ -54,7 +57,8 @@ def verify_command(
             statistics=html is not None,
             progress=bars.show,
         )
-    return output.finish([report], as_json, html)
+
+    return _each(verify, html, **values)
 
 
 @click.command("convert")
@@ -62,43 +66,76 @@ def verify_command(
 @options.result
 @options.no_forward
 @options.report
+@options.verbose
+@options.quiet
 @options.as_json
-def convert_command(
-    ckpt: Path, no_forward: bool, html: Path | None, as_json: bool, **values: Any
-) -> int:
-    """Convert a local checkpoint, and prove the result before it gets its name.
+def convert_command(no_forward: bool, html: Path | None, **values: Any) -> int:
+    """Convert local checkpoints.
+
+    Each result is proved before it gets its name.
 
     \b
     Examples:
-      hornet-convert convert --ckpt hornet_tiny_gf.pth --out weights
-      hornet-convert convert --ckpt hornet_tiny_gf.safetensors --layout openmmlab --format pth
-      hornet-convert convert --ckpt hornet_large_gf.pth --head in1k --resolution 384 --dtype float16
+      hornet-convert convert hornet_tiny_gf.pth --out weights
+      hornet-convert convert hornet_tiny_gf.safetensors --layout openmmlab --format pth
+      hornet-convert convert hornet_large_gf.pth --head in1k --resolution 384 --dtype float16
     """
     from hornet_convert.api import checkpoints
 
-    with Bars() as bars:
+    def convert(file: Path, bars: Bars) -> Report:
         request = options.request_from(
             values,
             model=values["model"],
-            claims=options.claims_from(values, ckpt, bars.show),
+            claims=options.claims_from(values, file, bars.show),
             require=values["require"],
             statistics=html is not None,
         )
-        report = checkpoints.convert(ckpt, request, forward=not no_forward, progress=bars.show)
-    return output.finish([report], as_json, html)
+        return checkpoints.convert(file, request, forward=not no_forward, progress=bars.show)
+
+    return _each(convert, html, **values)
+
+
+def _each(
+    work: Callable[[Path, Bars], Report],
+    html: Path | None,
+    verbose: bool,
+    quiet: bool,
+    as_json: bool,
+    **values: Any,
+) -> int:
+    """Do the work of a command on each file; of several, one that fails does not stop the rest."""
+    files = options.files_from(values)
+    if html is not None and len(files) > 1:
+        raise UsageError("--report was given with several files", hint="Give one file at a time.")
+    reports = []
+    with Bars(quiet) as bars:
+        for file in files:
+            try:
+                report = work(file, bars)
+            except Exception as error:
+                if len(files) == 1:
+                    raise
+                report = Report(path=str(file), error=as_ours(error))
+            reports.append(report)
+            if not as_json:
+                with bars.aside():
+                    output.show(report, verbose)
+    return output.finish(reports, as_json, html)
 
 
 @click.command("compare")
 @click.argument("a", type=options.PATH)
 @click.argument("b", type=options.PATH)
-@click.option("--tensors", is_flag=True, help="Show every changed tensor, not only the blocks.")
-@click.option("--ema", is_flag=True, help="Take the averaged (EMA) weights in B.")
+@click.option("--tensors", is_flag=True, help="Show every changed tensor instead of blocks.")
+@click.option("--ema", is_flag=True, help="Take the averaged (EMA) weights of B.")
+@options.quiet
 @options.as_json
-def compare_command(a: Path, b: Path, tensors: bool, ema: bool, as_json: bool) -> int:
-    """Compare the weights in two checkpoints, whatever container, layout or type they come in.
+def compare_command(a: Path, b: Path, tensors: bool, ema: bool, quiet: bool, as_json: bool) -> int:
+    """Compare the weights of two checkpoints.
 
-    Exit code 0 if every tensor is the same bit for bit, 1 if not. The sentence says what the
-    difference looks like: rounding, a scale, an averaged (EMA) twin, a few numbers, other weights.
+    They may come in any container, layout and type. Exit code 0 if all tensors are equal bit for
+    bit, 1 if not. A sentence says what the difference looks like: rounding, a scale, an averaged
+    (EMA) twin, a few numbers, other weights.
 
     \b
     Example:
@@ -106,7 +143,7 @@ def compare_command(a: Path, b: Path, tensors: bool, ema: bool, as_json: bool) -
     """
     from hornet_convert.comparison import compare
 
-    with Bars() as bars:
+    with Bars(quiet) as bars:
         found = compare.compare(a, b, ema=ema, progress=bars.show)
     if as_json:
         output.print_json(found.as_json())
@@ -120,15 +157,15 @@ def compare_command(a: Path, b: Path, tensors: bool, ema: bool, as_json: bool) -
 
 @click.command("inspect")
 @click.argument("file", type=options.PATH)
-@click.option("--tensors", is_flag=True, help="Show every tensor, not only the blocks.")
+@click.option("--tensors", is_flag=True, help="Show every tensor instead of blocks.")
 @options.key
 @options.ema
 @options.as_json
 def inspect_command(file: Path, tensors: bool, as_json: bool, **which: Any) -> int:
-    """Show what is in a checkpoint, HorNet or not, without running or loading anything of it.
+    """Show what is in any checkpoint; nothing in it is run.
 
-    Container, wrapper, layout, model, tensors by block, what lies beside the weights, and what a
-    plain pickle.load of the file would import and call.
+    Container, wrapper, layout, model, tensors by block, what else the file holds, and what a plain
+    pickle.load of it would import and call.
 
     \b
     Example:

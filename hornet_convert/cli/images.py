@@ -7,21 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hornet_convert.bars import Bars
 from hornet_convert.cli import options, output
-from hornet_convert.cli.progress import Bars
 from hornet_convert.errors import UsageError
 from hornet_convert.family import labels, zoo
 from hornet_convert.images import files
+from hornet_convert.images.engine import NAMES
 
 if TYPE_CHECKING:
-    from hornet_convert.images.evaluation import Tally
+    from hornet_convert.images.engine import Engine
     from hornet_convert.images.predict import Predicted
 
 _weights = options.together(
-    click.option("--model", metavar="NAME", help="A published model; fetched if need be."),
-    options.checkpoint(required=False),
+    click.option("--model", metavar="NAME", help="A published model; fetched if needed."),
+    options.ckpt,
     options.key,
     options.ema,
+    click.option(
+        "--engine",
+        type=click.Choice(NAMES),
+        default="torch",
+        help="What computes; onnxruntime (pip install 'hornet-convert[onnx]') needs no torch.",
+    ),
     click.option(
         "--device", metavar="DEVICE", help="cpu, cuda, cuda:1, ….  [default: a GPU if any]"
     ),
@@ -37,9 +44,9 @@ _weights = options.together(
 )
 @options.as_json
 def predict_command(images: tuple[Path, ...], top: int, as_json: bool, **values: Any) -> int:
-    """Say what is in images: the most probable classes, with their probabilities.
+    """Name the most probable classes of images.
 
-    IMAGE is a file, or a folder that stands for all images below it. Needs Pillow:
+    IMAGE is a file, or a folder, which stands for all images below it. Needs Pillow:
     pip install 'hornet-convert[images]'.
 
     \b
@@ -49,18 +56,17 @@ def predict_command(images: tuple[Path, ...], top: int, as_json: bool, **values:
     """
     _require_one(**values)
     found = files.chosen(images)
-    from hornet_convert.cli import render
-    from hornet_convert.images import decode, inference, predict
-    from hornet_convert.model import load
+    from hornet_convert.cli import render_images as render
+    from hornet_convert.images import decode, predict
 
     decode.require_pillow()
-    device = inference.choose_device(values["device"])
     results: list[Predicted] = []
-    with Bars() as bars, decode.quiet_pillow():
-        path = _checkpoint_path(values, bars)
-        model = load.load_model(path, **options.which(values))
+    with Bars(values["quiet"]) as bars, decode.quiet_pillow():
+        path, model = _model(values, bars)
         paths = [image.path for image in found]
-        for result in predict.predict(model, paths, top=top, device=device):
+        if len(found) > 1:
+            bars.images("predict", 0, len(found))
+        for result in predict.predict(model, paths, top=top):
             results.append(result)
             if len(found) > 1:
                 bars.images("predict", len(results), len(found))
@@ -81,6 +87,7 @@ def predict_command(images: tuple[Path, ...], top: int, as_json: bool, **values:
             "checkpoint": str(path),
             "num_classes": model.num_classes,
             "resolution": model.architecture.resolution,
+            "engine": model.name,
             "images": [result.to_json() for result in results],
             "error": None,
         }
@@ -107,16 +114,20 @@ def predict_command(images: tuple[Path, ...], top: int, as_json: bool, **values:
     help="Threads that read images.  [default: one per processor, at most 8]",
 )
 @click.option(
-    "--limit", type=click.IntRange(min=1), metavar="N", help="Evaluate N images, evenly spread."
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Evaluate only N images, evenly spread.",
 )
 @options.as_json
 def eval_command(data: Path, as_json: bool, **values: Any) -> int:
-    """Measure Top-1 and Top-5 on labelled images, beside the published figures.
+    """Measure Top-1 and Top-5 on labelled images.
 
-    DIR holds a folder per class, named by its synset of ImageNet-1k (n01440764), or is a CSV file
-    with the columns path,label; a label is a synset or a class number. Models of ImageNet-21k are
-    judged by their outputs for the classes of ImageNet-1k. Several processes, started with
-    torchrun, share the images. Needs Pillow: pip install 'hornet-convert[images]'.
+    DIR holds a folder per class, named by its ImageNet-1k synset (n01440764), or is a CSV file
+    with columns path,label, where a label is a synset or a class number. The results stand
+    beside the published figures. ImageNet-21k models are judged on the classes of ImageNet-1k.
+    Several processes, started with torchrun, share the images. Needs Pillow: pip install
+    'hornet-convert[images]'.
 
     \b
     Examples:
@@ -125,19 +136,17 @@ def eval_command(data: Path, as_json: bool, **values: Any) -> int:
     """
     _require_one(**values)
     files.is_folder(data)  # there at all, said before anything is loaded
-    from hornet_convert.cli import render
-    from hornet_convert.images import dataset, decode, evaluate, inference, processes
-    from hornet_convert.model import load
+    from hornet_convert.cli import render_images as render
+    from hornet_convert.images import dataset, decode, evaluate, processes
+    from hornet_convert.images.evaluation import Tally
 
     decode.require_pillow()
     images = None
     if values["model"] is not None:  # all of them know ImageNet-1k: before a long download
         images = dataset.read_dataset(data, labels.IN1K_CLASSES)
-    with processes.joined() as group, Bars() as bars:
-        device = inference.choose_device(values["device"], group.local_rank)
-        path = _checkpoint_path(values, bars)
-        model = load.load_model(path, **options.which(values))
-        images = images or dataset.read_dataset(data, inference.require_classifier(model))
+    with processes.joined() as group, Bars(values["quiet"]) as bars:
+        path, model = _model(values, bars, group.local_rank)
+        images = images or dataset.read_dataset(data, model.classes())
         images = images.limited(values["limit"])
         share = len(images.share(group.rank, group.count))
         what = "eval" if group.count == 1 else f"eval, process 0 of {group.count}"
@@ -148,12 +157,12 @@ def eval_command(data: Path, as_json: bool, **values: Any) -> int:
                 figures = ", ".join(f"{name} {100 * n / tally.images:.2f}" for name, n in right)
                 bars.images(what, tally.images + tally.refused, share, figures)
 
+        show(Tally())
         result = evaluate.evaluate(
             model,
             images,
             batch=values["batch"],
             workers=values["workers"],
-            device=device,
             processes=group,
             progress=show,
         )
@@ -185,6 +194,29 @@ def _require_one(
         option = "--ema" if ema else "--key" if key else "--prefix"
         hint = f"{option} is for a checkpoint named by --ckpt."
         raise UsageError(f"{option} was given with --model", hint=hint)
+
+
+def _model(values: dict[str, Any], bars: Bars, process: int = 0) -> tuple[Path, Engine]:
+    """The checkpoint that the options name, and its model on the engine and device they name.
+
+    What the engine lacks is said before anything is fetched.
+    """
+    which = options.which(values)
+    if values["engine"] == "onnxruntime":
+        from hornet_convert.images.onnx_engine import OnnxEngine, require_onnxruntime
+
+        require_onnxruntime(values["device"])
+        path = _checkpoint_path(values, bars)
+        return path, OnnxEngine(path, **which)
+    from hornet_convert.images.torch_engine import TorchEngine, choose_device
+    from hornet_convert.model.load import load_model
+
+    device = choose_device(values["device"], process)
+    path = _checkpoint_path(values, bars)
+    bars.show("loading the model", 0, 1, unit="models")
+    engine = TorchEngine(load_model(path, **which), device)
+    bars.show("loading the model", 1, 1, unit="models")
+    return path, engine
 
 
 def _checkpoint_path(values: dict[str, Any], bars: Bars) -> Path:

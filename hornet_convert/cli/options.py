@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import click
 
-from hornet_convert.conversion.request import HEADS, PRECISIONS, TARGETS, Edits, Request
+from hornet_convert.conversion.request import HEADS, PRECISIONS, TARGETS, Edits, Onnx, Request
 from hornet_convert.errors import UsageError
 from hornet_convert.family import zoo
 from hornet_convert.family.file_names import FORMATS
 from hornet_convert.report.verdict import REQUIREMENTS
-from hornet_convert.text import printable
+from hornet_convert.text import counted, printable
 
 if TYPE_CHECKING:
     from hornet_convert.api.fetch import Download
@@ -59,6 +59,34 @@ def _image_size(
     return sides[0] if len(sides) == 1 else (sides[0], sides[1])
 
 
+def _folder(context: click.Context, parameter: click.Parameter, value: Path) -> Path:
+    """The folder for results: a name of a file is a mistake."""
+    if value.suffix in (".safetensors", ".pth", ".pt", ".onnx") and not value.is_dir():
+        raise UsageError(
+            "--out names a folder, not a file",
+            found=printable(str(value)),
+            hint=f"Try --out {printable(str(value.parent))}: the result gets its name from its "
+            "model and its SHA-256.",
+        )
+    return value
+
+
+class _Precision(click.Choice[str]):
+    """An element type, also in torch's and other short spellings."""
+
+    _short: ClassVar = {
+        **dict.fromkeys(("fp16", "half"), "float16"),
+        **dict.fromkeys(("fp32", "float"), "float32"),
+        "bf16": "bfloat16",
+    }
+
+    def convert(
+        self, value: str, parameter: click.Parameter | None, context: click.Context | None
+    ) -> str:
+        plain = value.lower().removeprefix("torch.")
+        return super().convert(self._short.get(plain, plain), parameter, context)
+
+
 def _rate(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
     """Bytes per second, with K, M or G for powers of 1024."""
     if value is None:
@@ -90,39 +118,56 @@ def _cache(context: click.Context, parameter: click.Parameter, value: str | None
     return Cache.at(value)
 
 
-def checkpoint(required: bool) -> Callable[[F], F]:
-    """The option that names a local checkpoint."""
-    text = "The checkpoint: .pth in any container and layout, or .safetensors."
-    return click.option("--ckpt", required=required, metavar="FILE", type=PATH, help=text)
+def _one(context: click.Context, parameter: click.Parameter, values: Sequence[Path]) -> Path | None:
+    """The one file that is named; a second one is not dropped in silence."""
+    if len(values) > 1:
+        raise click.BadParameter("give one file")
+    return values[0] if values else None
 
 
-ckpt = checkpoint(required=True)
+def _ckpt(text: str, callback: Callable[..., Any] | None) -> Callable[[F], F]:
+    return click.option(
+        "--ckpt", metavar="FILE", type=PATH, multiple=True, callback=callback, help=text
+    )
+
+
+ckpt = _ckpt(
+    "The checkpoint: .pth in any container and layout, .safetensors or .onnx, or a folder with "
+    "model.safetensors.",
+    _one,
+)
+ckpts = together(
+    click.argument("files", nargs=-1, metavar="FILE...", type=PATH),
+    _ckpt("A checkpoint, as FILE.", None),
+)
 model = click.option("--model", metavar="NAME", help="Fail unless the file holds this model.")
 key = together(
     click.option(
         "--key",
         metavar="KEY",
-        help="Take the weights under this key of the file, such as state_dict, or model.net; asked "
-        "for where there are several.",
+        help="Take the weights under this key of the file, such as state_dict or model.net; "
+        "needed if the file holds several sets.",
     ),
     click.option(
         "--prefix",
         metavar="PREFIX",
-        help="Take the weights whose names begin so, such as student.backbone. By default what "
-        "trainers are known to put before names is taken off, and said.",
+        help="Take the weights whose names start with this, such as student.backbone. Prefixes "
+        "that trainers are known to add are removed anyway, and noted.",
     ),
 )
-ema = click.option("--ema", is_flag=True, help="Take the averaged (EMA) weights in the file.")
+ema = click.option("--ema", is_flag=True, help="Take the averaged (EMA) weights of the file.")
 no_forward = click.option(
-    "--no-forward", is_flag=True, help="Skip the forward check (and then need no torch)."
+    "--no-forward", is_flag=True, help="Skip the forward check; torch is not needed."
 )
-as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+verbose = click.option("-v", "--verbose", is_flag=True, help="Show every check and every note.")
+quiet = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Write one JSON document to stdout.")
 report = click.option(
     "--report",
     "html",
     metavar="FILE.html",
     type=FILE,
-    help="Write a report for people there: one HTML page, with charts.",
+    help="Write an HTML report to this file, with charts.",
 )
 require = click.option(
     "--require",
@@ -130,93 +175,106 @@ require = click.option(
     callback=lambda context, option, given: [level.replace("-", " ") for level in given],
     multiple=True,
     help="Fail unless the verdict is at least this; `safe`: refuse a file that names anything a "
-    "plain load would run. May be given twice.",
+    "plain load would run. May be repeated.",
 )
 cache = click.option(
     "--cache",
     metavar="DIR",
     callback=_cache,
     envvar="HORNET_CONVERT_CACHE",
-    help="Where downloads are kept.  [env: HORNET_CONVERT_CACHE; default: the user's cache folder]",
+    help="Folder of the cache and the trust record.  [env: HORNET_CONVERT_CACHE; default: the "
+    "user's cache folder]",
 )
-references = together(
+known_by = together(
     click.option(
         "--sha256",
         metavar="HEX",
-        help="The SHA-256 the file should have, or 8 or more digits of it.",
+        help="Expected SHA-256 of the file, or at least its first 8 digits.",
     ),
     click.option(
         "--against",
         metavar="FILE_OR_DIGEST",
-        help="A checkpoint, in any form, with the weights the file should hold; or their "
-        "fingerprint, or the file's whole SHA-256.",
+        help="Expected weights: a checkpoint in any form, a fingerprint, or the file's whole "
+        "SHA-256.",
     ),
     click.option(
         "--signed-by",
         metavar="KEY.pub",
         type=PATH,
-        help="Demand that the record beside the file is signed with this public key (PEM).",
+        help="Require the record beside the file to be signed with this public key (PEM).",
     ),
-    cache,
 )
-checked = together(ckpt, model, references, require)
+references = together(known_by, cache)
+checked = together(ckpts, model, references, require)
 probe = together(
     click.option(
         "--image-size",
         metavar="PIXELS",
         callback=_image_size,
-        help="Size of the image in the forward check, 384 or 256x320.  [default: the model's]",
+        help="Image size in the forward check, 384 or 256x320.  [default: the model's]",
     ),
-    click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of the image."),
-    click.option("--batch", type=click.IntRange(1, 64), default=1, help="How many images."),
+    click.option(
+        "--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of the random images."
+    ),
+    click.option("--batch", type=click.IntRange(1, 64), default=1, help="Number of images."),
 )
-result = together(
-    click.option(
-        "--out",
-        default=".",
-        metavar="DIR",
-        show_default="this folder",
-        type=PATH,
-        help="Folder for the result; made if need be.",
-    ),
-    click.option(
-        "--layout",
-        type=click.Choice(TARGETS),
-        default="reference",
-        help="Key names of the result. `backbone`: what the authors' detection and segmentation "
-        "backbones load, official names without head and final norm.",
-    ),
+edits = together(
     click.option(
         "--head",
         callback=_head,
         default="keep",
         metavar="keep|none|in1k|N",
-        help="The classifier: as it is; left out; of a 21k head the 1000 rows of ImageNet-1k; or N "
-        "classes, which must be there or be had by in1k.",
+        help="Classifier: keep it; none; in1k: the 1000 ImageNet-1k rows of a 21k head; N: "
+        "exactly N classes, taken by in1k if need be.",
     ),
     click.option(
         "--resolution",
         type=click.IntRange(min=1),
         metavar="PIXELS",
-        help="Resize the global-local filters for square images of this side.",
+        help="Resize the global-local filters for square images of this size.",
     ),
     click.option(
         "--dtype",
-        type=click.Choice(PRECISIONS),
-        help="Round all weights but the global-local filters, which are then float32, and measure "
-        "what that changes.  [default: as they are]",
+        type=_Precision(PRECISIONS),
+        help="Round all weights except the global-local filters, which stay float32, and measure "
+        "the effect.  [default: unchanged]",
+    ),
+)
+force = click.option("--force", is_flag=True, help="Overwrite a different file of the same name.")
+result = together(
+    click.option(
+        "--out",
+        default=".",
+        metavar="DIR",
+        show_default="the current folder",
+        type=PATH,
+        callback=_folder,
+        help="Folder for the result; created if missing.",
     ),
     click.option(
+        "--layout",
+        type=click.Choice(TARGETS),
+        default="reference",
+        help="Key names of the result. `backbone`: as the authors' detection and segmentation code "
+        "loads them, without head and final norm.",
+    ),
+    edits,
+    click.option(
         "--format",
-        type=click.Choice(FORMATS),
+        type=click.Choice([*FORMATS, "onnx"]),
         default="safetensors",
-        help="Container of the result; pth loads with torch.load(weights_only=True).",
+        help="Container of the result. pth loads with torch.load(weights_only=True); onnx is a "
+        "graph that uses the weights of a safetensors file beside it.",
+    ),
+    click.option("--single-file", is_flag=True, help="With --format onnx: embed the weights."),
+    click.option(
+        "--features",
+        is_flag=True,
+        help="With --format onnx: output the feature maps of the four stages, for detectors.",
     ),
     key,
     ema,
-    click.option(
-        "--force", is_flag=True, help="Replace a different file that has the result's name."
-    ),
+    force,
 )
 
 
@@ -226,15 +284,14 @@ download = together(
         "choice",
         type=click.Choice(["auto", "mirror", "openmmlab", "official"]),
         default="auto",
-        help="Use this source alone.",
+        help="Use only this source.",
     ),
     click.option(
         "--mirror",
         metavar="URL_OR_DIR",
         multiple=True,
-        help="A folder with the files, asked first: a directory, http(s)://…, hf://ORG/REPO[@REV], "
-        "s3://… and what else fsspec knows. May be given several times.  "
-        "[env: HORNET_CONVERT_MIRROR]",
+        help="A folder with the files, tried first: a directory, http(s)://…, hf://ORG/REPO[@REV], "
+        "s3://… or whatever else fsspec opens. May be repeated.  [env: HORNET_CONVERT_MIRROR]",
     ),
     click.option(
         "--header",
@@ -242,57 +299,66 @@ download = together(
         metavar="'NAME: VALUE'",
         multiple=True,
         callback=_headers,
-        help="Send this to the mirrors, and to nobody else. Never recorded. A bearer token may "
-        "stand in HORNET_CONVERT_TOKEN instead.",
+        help="Send this header to the mirrors and nobody else; it is never recorded. "
+        "HORNET_CONVERT_TOKEN may hold a bearer token instead.",
     ),
     cache,
     click.option(
         "--offline",
         is_flag=True,
-        help="Use what is cached; open no socket.  [env: HORNET_CONVERT_OFFLINE]",
+        help="Use only what is cached; open no socket.  [env: HORNET_CONVERT_OFFLINE]",
     ),
     click.option("--refetch", is_flag=True, help="Download again what is cached."),
-    click.option("--jobs", type=click.IntRange(1, 16), default=2, help="Downloads at once."),
+    click.option("--jobs", type=click.IntRange(1, 16), default=2, help="Downloads at a time."),
     click.option(
         "--connections",
         type=click.IntRange(1, 16),
         default=4,
-        help="Ranges of one file to fetch at once at most, where one connection alone is slow.",
+        help="Parallel ranges of one file at most, if a single connection is slow.",
     ),
     click.option(
         "--limit-rate",
         "rate",
         metavar="RATE",
         callback=_rate,
-        help="Receive no more bytes per second than this, all downloads together: 500K, 2M.",
+        help="Limit on all downloads together, in bytes per second: 500K, 2M.",
     ),
     click.option(
         "--retries",
         type=click.IntRange(0, 1000),
-        default=8,
-        help="How often to try again in a row without getting on.",
+        help="Failed attempts without progress before giving up.  [default: 8; 2 while a host has "
+        "never answered]",
     ),
     click.option(
         "--retry-max-time",
         metavar="SECONDS",
         type=click.FloatRange(min=0),
         default=600,
-        help="How long to try again without getting on.",
+        help="Time without progress before giving up.",
     ),
     click.option(
         "--timeout",
         metavar="SECONDS",
         type=click.FloatRange(min=0.1),
         default=30,
-        help="The longest wait for an answer, and for another piece of it.",
+        help="Longest wait for an answer, and for more of it.",
     ),
-    click.option("--quiet", is_flag=True, help="Show no progress."),
+    quiet,
     click.option(
         "--keep/--no-keep",
         default=True,
         help="Keep the downloaded file in the cache after a good conversion.",
     ),
 )
+
+
+def files_from(values: Mapping[str, Any]) -> list[Path]:
+    """The checkpoints named, as arguments and by --ckpt, each once."""
+    files = list(dict.fromkeys((*values["files"], *values["ckpt"])))
+    if not files:
+        hint = f"See `{click.get_current_context().command_path} -h`."
+        raise UsageError("no checkpoint is named", hint=hint)
+    return files
 
 
 def which(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -302,22 +368,37 @@ def which(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def request_from(values: Mapping[str, Any], **more: Any) -> Request:
     """What the options of `result` ask for; `more` are other members of the request."""
-    edits = Edits(values["head"], values["resolution"], values["dtype"])
+    edits = edits_from(values)
     same = {name: values[name] for name in ("out", "layout", "format", "force")}
-    return Request(edits=edits, **same, **which(values), **more)
+    shape = {name: values[name] for name in ("single_file", "features")}
+    if values["format"] != "onnx":
+        if given := [name for name, value in shape.items() if value]:
+            raise UsageError(
+                f"--{given[0].replace('_', '-')} was given without --format onnx",
+                hint="It is about an ONNX model: add --format onnx, or leave it out.",
+            )
+        return Request(edits=edits, **same, **which(values), **more)
+    same["format"] = "safetensors"
+    return Request(edits=edits, onnx=Onnx(**shape), **same, **which(values), **more)
+
+
+def edits_from(values: Mapping[str, Any]) -> Edits:
+    """What the options of `edits` ask for."""
+    return Edits(values["head"], values["resolution"], values["dtype"])
 
 
 def claims_from(
     values: Mapping[str, Any], subject: Path, progress: Progress | None = None
 ) -> list[Claim]:
     """What the options of `references` and the trust record say about a file."""
+    from hornet_convert.checkpoint.folder import file_of
     from hornet_convert.checks.statement import claims_beside
     from hornet_convert.checks.verify import against
     from hornet_convert.download.pins import claims_of
     from hornet_convert.download.trust import TrustRecord
     from hornet_convert.report.claims import given
 
-    said = []
+    subject, said = file_of(subject), []
     if values["sha256"] is not None:
         said.append(given(values["sha256"]))
     if values["against"] is not None:
@@ -331,21 +412,24 @@ def download_from(values: Mapping[str, Any]) -> Download:
     from hornet_convert.api.fetch import Download
     from hornet_convert.download.edges import Limits
 
-    limits = ("timeout", "retries", "retry_max_time", "connections", "rate")
+    limits = {name: values[name] for name in ("timeout", "retry_max_time", "connections", "rate")}
+    if (retries := values["retries"]) is not None:
+        limits |= {"retries": retries, "connect_tries": retries + 1}
     same = ("cache", "choice", "offline", "refetch", "jobs", "keep", "headers", "quiet")
     return Download(
         **{name: values[name] for name in same},
         mirrors=tuple(filter(None, values["mirror"])) or None,
         forward=not values.get("no_forward", False),
-        limits=Limits(**{name: values[name] for name in limits}),
+        limits=Limits(**limits),
     )
 
 
 def chosen(names: Sequence[str], every: bool) -> list[zoo.Published]:
     """The models named, each once; all nine if asked for."""
-    if every and names:
+    everything = [name.lower() for name in names] == ["all"]
+    if every and names and not everything:
         raise UsageError("names and --all were both given", hint="Give one of them.")
-    if every:
+    if every or everything:
         return list(zoo.MODELS)
     if not names:
         hint = "Give one or more names, see `hornet-convert list`, or --all."
@@ -357,6 +441,5 @@ def cache_line(cache: Cache, when: str) -> str:
     """What the cache holds, in a line."""
     held = cache.usage()
     parts = f", {held.parts} unfinished ({held.part_bytes:,} bytes)" if held.parts else ""
-    files = "1 file" if held.files == 1 else f"{held.files} files"
     folder = printable(str(cache.folder), 1000)
-    return f"cache {when}: {files}, {held.bytes:,} bytes{parts} in {folder}"
+    return f"cache {when}: {counted(held.files, 'file')}, {held.bytes:,} bytes{parts} in {folder}"

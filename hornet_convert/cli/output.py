@@ -29,19 +29,30 @@ from hornet_convert.report.report import (
 from hornet_convert.text import printable
 
 
-def finish(reports: Sequence[Report], as_json: bool, html: Path | None = None) -> int:
-    """Show the reports of a command, then write the page of the first; returns the exit code.
+def show(report: Report, verbose: bool = False) -> None:
+    """Show one report: on stdout what was found out, on stderr why the rest was not."""
+    from hornet_convert.cli.render import print_report
 
-    The JSON document of one report is the report itself, that of several a summary.
+    if report.error is None or report.checks:
+        with to_stdout():
+            print_report(report, verbose)
+    if report.error is not None:
+        print_error(report.error, report.path or report.asked)
+
+
+def finish(reports: Sequence[Report], as_json: bool, html: Path | None = None) -> int:
+    """End a command whose reports were shown: the JSON document or the table of several, the page.
+
+    The JSON document of one report is the report itself, that of several a summary. The page is of
+    the first. Returns the exit code.
     """
     if as_json:
         print_json(reports[0].to_json() if len(reports) == 1 else summary_to_json(reports))
-    else:
-        from hornet_convert.cli.render import print_report
+    elif len(reports) > 1:
+        from hornet_convert.cli.render import print_several
 
         with to_stdout():
-            for report in reports:
-                print_report(report)
+            print_several(reports)
     code = worst_exit_code(reports)
     if html is None:
         return code
@@ -71,14 +82,22 @@ def print_json(document: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def to_stdout() -> Iterator[None]:
-    """Write without being cut in half; a reader that goes first, as `head` does, is no error."""
+def to_stdout(untold: list[OSError] | None = None) -> Iterator[None]:
+    """Write without being cut in half; a reader that goes first, as `head` does, is no error.
+
+    Whatever else stdout does not take is one, which is raised, or put into `untold` for later.
+    """
     with LOCK:
         try:
             yield
             sys.stdout.flush()
         except (BrokenPipeError, SystemExit):  # rich's way to say the same
             give_up_stdout()
+        except OSError as error:
+            if untold is None:
+                raise
+            give_up_stdout()
+            untold.append(error)
 
 
 def as_json(document: dict[str, Any]) -> str:
@@ -86,10 +105,14 @@ def as_json(document: dict[str, Any]) -> str:
     return json.dumps(finite(document), indent=2, allow_nan=False) + "\n"
 
 
-def print_error(error: HornetConvertError) -> None:
-    """Say on stderr what went wrong, and what to do."""
+def print_error(error: HornetConvertError, about: str | None = None) -> None:
+    """Say on stderr what went wrong, with which file or model, and what to do."""
     with LOCK:
-        click.echo(f"Error: {error.message}", err=True)
+        message = printable(error.what, 4000) if error.reasons else error.message
+        about = f"{printable(about, 4000)}: " if about and about not in message else ""
+        click.echo(f"Error: {about}{message}", err=True)
+        for reason in error.reasons:
+            click.echo(f"  {printable(reason, 4000)}", err=True)
         if error.hint:
             click.echo(f"Hint: {printable(error.hint, 4000)}", err=True)
 

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from hornet_convert.cli import options
 from hornet_convert.errors import EXIT_CHECK_FAILED, EXIT_OK, UsageError
 from hornet_convert.family import zoo
-from hornet_convert.text import printable
+from hornet_convert.text import counted, printable
 
 if TYPE_CHECKING:
     from hornet_convert.download.cache import Cache
@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 @options.cache
 @click.option("--merge", metavar="FILE", type=options.FILE, hidden=True)
 @click.option("--forget", metavar="NAME", hidden=True)
-@click.option("--json", is_flag=True, expose_value=False, help="JSON on stdout, as without it.")
+@click.option("--json", is_flag=True, expose_value=False, help="JSON on stdout (the default).")
 @click.pass_context
 def pins(context: click.Context, cache: Cache, merge: Path | None, forget: str | None) -> int:
-    """Print the trust record: full SHA-256, size and fingerprint of every file that was good.
+    """Show, export and merge the trust record.
 
-    After the first good fetch from a source, another file from there is an error. What you saw
-    yourself makes a file `seen before`; what others saw, once merged, makes it `authentic`.
+    It holds the full SHA-256, size and fingerprint of every file that passed. After the first
+    good fetch from a source, a different file from there is an error. A file that you have
+    fetched before is `seen before`; one that a merged record lists is `authentic`.
 
     \b
     Examples:
@@ -49,7 +50,7 @@ def pins(context: click.Context, cache: Cache, merge: Path | None, forget: str |
     if forget is not None:
         _forget(record, forget)
     if merge is not None:
-        click.echo(f"{len(record.merge(_document(merge)))} pins added", err=True)
+        click.echo(f"{counted(len(record.merge(_document(merge))), 'pin')} added", err=True)
     click.echo(exported(record.pins()), nl=False)
     return EXIT_OK
 
@@ -72,15 +73,20 @@ def _on_record(command: Callable[..., int]) -> Callable[..., int]:
 
 @pins.command("export")
 @click.option(
-    "--by", metavar="NAME", envvar="HORNET_CONVERT_BY", help="Who saw these files: you, or a job."
+    "--by",
+    metavar="NAME",
+    envvar="HORNET_CONVERT_BY",
+    help="Who recorded these files: a person or a CI job.",
 )
-@click.option("--out", metavar="FILE", type=options.PATH, help="Write there, not to stdout.")
-@click.option("--all", "every", is_flag=True, help="Also what was merged from others.")
+@click.option(
+    "--out", metavar="FILE", type=options.PATH, help="Write to this file instead of stdout."
+)
+@click.option("--all", "every", is_flag=True, help="Include pins merged from others.")
 @_on_record
 def export_pins(record: TrustRecord, by: str | None, out: Path | None, every: bool) -> int:
-    """Write down what was seen here, for others to merge.
+    """Export the pins recorded here, for others to merge.
 
-    Model, source, size, full SHA-256, fingerprint, who and when; no secret of any URL.
+    Model, source, size, full SHA-256, fingerprint, who and when; no secrets from URLs.
 
     \b
     Example:
@@ -94,7 +100,9 @@ def export_pins(record: TrustRecord, by: str | None, out: Path | None, every: bo
 
     name = (by or getpass.getuser()).strip()
     if not name or not name.isprintable():
-        raise UsageError("--by holds no name", found=printable(by or ""), hint="Say who you are.")
+        raise UsageError(
+            "--by is not a name", found=printable(by or ""), hint="Give your name, or the job's."
+        )
     chosen = record.pins() if every else record.seen_here()
     text = exported(pin if pin.by else replace(pin, by=name) for pin in chosen)
     if out is None:
@@ -106,14 +114,14 @@ def export_pins(record: TrustRecord, by: str | None, out: Path | None, every: bo
 
 @pins.command("merge")
 @click.argument("file", type=options.FILE)
-@click.option("--dry-run", is_flag=True, help="Compare, and store nothing.")
+@click.option("--dry-run", is_flag=True, help="Compare only; store nothing.")
 @click.option("--yes", is_flag=True, help="Store without asking.")
 @_on_record
 def merge_pins(record: TrustRecord, file: Path, dry_run: bool, yes: bool) -> int:
-    """Take over what somebody else saw, after showing what agrees and what contradicts.
+    """Add pins from somebody else, after showing which agree.
 
-    From then on a file that has one of these digests is `authentic`, by that record: merge what you
-    got from people you believe. If anything contradicts the record, nothing is stored (exit 1).
+    From then on, a file with one of these digests is `authentic`, by that record: merge only
+    records from people you trust. If any pin contradicts the record, nothing is stored (exit 1).
 
     \b
     Example:
@@ -125,7 +133,7 @@ def merge_pins(record: TrustRecord, file: Path, dry_run: bool, yes: bool) -> int
     count = {state: sum(row.state == state for row in rows) for state in _SAID}
     click.echo(", ".join(f"{number} {_SAID[state]}" for state, number in count.items() if number))
     if count["contradicts"]:
-        click.echo("Nothing was stored: find out which record is wrong.", err=True)
+        click.echo("Nothing was stored. Find out which record is wrong.", err=True)
         return EXIT_CHECK_FAILED
     fresh = count["new"] + count["agrees"]
     if dry_run or not fresh:
@@ -141,7 +149,7 @@ def merge_pins(record: TrustRecord, file: Path, dry_run: bool, yes: bool) -> int
 @click.argument("name")
 @_on_record
 def forget_pins(record: TrustRecord, name: str) -> int:
-    """Remove every pin of a model, merged ones too.
+    """Remove every pin of a model, including merged ones.
 
     \b
     Example:
@@ -153,9 +161,9 @@ def forget_pins(record: TrustRecord, name: str) -> int:
 
 _SAID = {
     "new": "new",
-    "agrees": "of files that are known already",
-    "known": "there already",
-    "contradicts": "that contradict what is known",
+    "agrees": "for files already known",
+    "known": "already recorded",
+    "contradicts": "contradicting the record",
 }
 
 
@@ -180,11 +188,14 @@ def _document(file: Path) -> list[Pin]:
     from hornet_convert.files.records import read_text
 
     with disk_errors(file, "reading"):
-        text = read_text(file, MAX_RECORD_BYTES) or b""
+        text = read_text(file, MAX_RECORD_BYTES)
+    if text is None:
+        where = printable(str(file), 1000)
+        raise UsageError("there is no such file", where=where, hint="Check the path.")
     hint = "Give a document that `hornet-convert pins export` wrote."
     return of_others(pins_from(text, str(file), hint=hint))
 
 
 def _forget(record: TrustRecord, name: str) -> None:
     gone = record.forget(zoo.find(name).name)
-    click.echo(f"{len(gone)} pins forgotten", err=True)
+    click.echo(f"{counted(len(gone), 'pin')} forgotten", err=True)

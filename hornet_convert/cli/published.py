@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
+from hornet_convert.bars import Bars
 from hornet_convert.cli import options, output
-from hornet_convert.cli.progress import Bars
+from hornet_convert.conversion.request import Onnx
+from hornet_convert.errors import as_ours
 from hornet_convert.family import zoo
 from hornet_convert.files.writing import publish_bytes
 from hornet_convert.report.report import summary_to_json, worst_exit_code
@@ -17,7 +19,9 @@ from hornet_convert.report.report import summary_to_json, worst_exit_code
 @click.command("list")
 @options.as_json
 def list_command(as_json: bool) -> int:
-    """Show the nine published checkpoints, with parameters and FLOPs computed from the definition.
+    """List the nine published checkpoints.
+
+    Parameters and FLOPs are computed from the definition.
 
     \b
     Example:
@@ -63,12 +67,16 @@ def _row(model: zoo.Published) -> dict[str, Any]:
 @options.result
 @options.download
 @options.no_forward
+@options.verbose
 @options.as_json
-def fetch_command(names: tuple[str, ...], every: bool, as_json: bool, **values: Any) -> int:
+def fetch_command(
+    names: tuple[str, ...], every: bool, verbose: bool, as_json: bool, **values: Any
+) -> int:
     """Download, check, convert and prove published checkpoints.
 
-    NAME is any spelling: large-gf384, HorNet-L-GF384, hornet_large_gf_img384, or the file's stem.
-    Sources are tried in order: the mirror, OpenMMLab, the authors' links.
+    NAME is `all` or a model in any spelling: large-gf384, HorNet-L-GF384, hornet_large_gf_img384,
+    the published file name. Sources are tried in order: your mirrors, OpenMMLab, the authors'
+    links.
 
     \b
     Examples:
@@ -83,16 +91,17 @@ def fetch_command(names: tuple[str, ...], every: bool, as_json: bool, **values: 
     for model in models:  # what cannot be is said before anything is downloaded
         request.edits.check(model.architecture, request.layout)
     download = options.download_from(values)
-    with Bars() as bars:
-        say = (lambda line: None) if as_json else bars.say
+    with Bars(values["quiet"]) as bars:
+        say = bars.say if verbose and not as_json else lambda line: None
         say(options.cache_line(download.cache, "before"))
         reports = []
         for report in fetch.fetch(
             models, download, request, events=bars.download, progress=bars.conversion
         ):
             reports.append(report)
-            if len(models) > 1:
-                say(f"{report.name}: {report.status}")
+            if not as_json:
+                with bars.aside():
+                    output.show(report, verbose)
         say(options.cache_line(download.cache, "after"))
     return output.finish(reports, as_json)
 
@@ -101,27 +110,39 @@ def fetch_command(names: tuple[str, ...], every: bool, as_json: bool, **values: 
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 @options.download
 @options.no_forward
+@click.option("--onnx", is_flag=True, help="Make and prove an ONNX model of each as well.")
 @click.option(
-    "--json", "json_file", metavar="FILE", type=options.PATH, help="Write the JSON there."
+    "--json",
+    "json_file",
+    metavar="FILE",
+    type=options.PATH,
+    help="Write the results to this file, as JSON.",
 )
-@click.option("--junit", metavar="FILE", type=options.PATH, help="Write JUnit XML there.")
+@click.option(
+    "--junit",
+    metavar="FILE",
+    type=options.PATH,
+    help="Write the results to this file, as JUnit XML.",
+)
 @click.option(
     "--report",
     "pages",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Write a report for people on each model there, and an index.",
+    help="Write an HTML report on each model to this folder, and an index.",
 )
 def validate_command(
     names: tuple[str, ...],
+    onnx: bool,
     json_file: Path | None,
     junit: Path | None,
     pages: Path | None,
     **values: Any,
 ) -> int:
-    """Fetch, convert, verify and read back every published checkpoint; keep no result.
+    """Fetch, convert and verify as a test; nothing is kept.
 
-    All nine, or those named. A source that cannot be reached is told apart from a failed check.
+    All nine published checkpoints, or those named. An unreachable source is not counted as a
+    failed check.
 
     \b
     Example:
@@ -132,26 +153,31 @@ def validate_command(
 
     models = options.chosen(names, every=not names)
     reports, seconds = [], []
-    with Bars() as bars:
+    untold: list[OSError] = []  # a full stdout stops neither the work nor the other files
+    with Bars(values["quiet"]) as bars:
         for report, took in validate.validate(
             models,
             options.download_from(values),
             statistics=pages is not None,
+            onnx=Onnx() if onnx else None,
             events=bars.download,
             progress=bars.conversion,
         ):
             reports.append(report)
             seconds.append(took)
-            with output.to_stdout():
+            with bars.aside(), output.to_stdout(untold):
                 render.print_line(report)
-    with output.to_stdout():
+    with output.to_stdout(untold):
         render.print_validation(reports, seconds)
     if json_file is not None:
         document = output.as_json(summary_to_json(reports, seconds))
-        publish_bytes(document.encode(), json_file)
+        publish_bytes(document.encode(), json_file, "--json")
     if junit is not None:
-        publish_bytes(output.junit(reports, seconds), junit)
+        publish_bytes(output.junit(reports, seconds), junit, "--junit")
     code = worst_exit_code(reports)
+    for error in map(as_ours, untold):
+        output.print_error(error)
+        code = code or error.exit_code
     if pages is None:
         return code
     return output.with_pages(code, lambda: output.write_pages(reports, seconds, pages))

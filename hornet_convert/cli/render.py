@@ -1,25 +1,22 @@
-"""Reports, the nine models, and what was seen in images, as a person reads them."""
+"""Reports, and the nine models, as a person reads them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.bar import Bar
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hornet_convert.family import zoo
-from hornet_convert.report.report import ALARM, Dangers, Report, dangers_in_words
+from hornet_convert.cli.screen import STACKED_BELOW, Screen, figure, table
+from hornet_convert.report.check import Check
+from hornet_convert.report.report import ALARM, Aside, Dangers, Report, dangers_in_words
 from hornet_convert.report.trace import Trace
 from hornet_convert.report.verdict import MEANINGS
-from hornet_convert.text import printable
+from hornet_convert.text import counted, listed, printable
 
 if TYPE_CHECKING:
     from hornet_convert.comparison.outcome import Side
-    from hornet_convert.images.evaluation import Evaluation
-    from hornet_convert.images.predict import Predicted
 
 STYLES = {"pass": "green", "fail": "bold red", "error": "bold red", "not checked": "yellow"}
 VERDICT_STYLES = {
@@ -29,90 +26,103 @@ VERDICT_STYLES = {
     "consistent": "yellow",
     "failed": "bold red",
 }
-PIPE_WIDTH = 120
-TABLE_WIDTH = 180  # a column per check
-BAR_WIDTH = 24
-SKIPPED_SHOWN = 12
-
-
-def console(width: int = PIPE_WIDTH) -> Console:
-    """Where human output goes: stdout, at its own width on a terminal and a given one elsewhere."""
-    screen = Console(markup=False, highlight=False, emoji=False)
-    if not screen.is_terminal:
-        screen.width = width
-    return screen
-
-
-def table(*names: str, numbers: Sequence[str] = (), last: str | None = None) -> Table:
-    """An empty table with columns for names, for numbers, and for words; long first ones fold."""
-    shown = any((*names, *numbers, last))
-    made = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), show_header=shown)
-    for name in names:
-        made.add_column(name, overflow="fold", no_wrap=len(names) > 1)
-    for title in numbers:
-        made.add_column(title, justify="right", no_wrap=True)
-    if last is not None:
-        made.add_column(last, overflow="fold")
-    return made
-
-
-def figure(value: float | None, form: str) -> str:
-    """A number in a table; a dash where there is none."""
-    return "–" if value is None else format(value, form)
 
 
 def facts(found: Report | Side, unknown: str, *more: str) -> str:
     """What a file holds, in a line."""
-    said = [
+    known = [
         found.model or unknown,
         found.layout and f"{found.layout} layout",
         found.container and f"{found.container} container",
         *more,
-        None if found.num_classes is None else f"{found.num_classes} classes",
+        None
+        if found.num_classes is None
+        else f"{found.num_classes} {'class' if found.num_classes == 1 else 'classes'}",
     ]
-    return ", ".join(fact for fact in said if fact)
+    return ", ".join(fact for fact in known if fact)
 
 
-def print_report(report: Report) -> None:
-    """The verdict on one checkpoint."""
-    screen = console()
-    line = Text(f"{printable(report.path, 400)}: " if report.path else "")
-    line.append(report.status.upper(), STYLES[report.status])
-    screen.print(line.append(f" {facts(report, 'not identified')}"))
+def print_report(report: Report, verbose: bool = False) -> None:
+    """The verdict on one checkpoint: in a few lines, or all there is to say.
+
+    What failed comes first. The reason why the work could not be done is not part of it: that goes
+    to stderr.
+    """
+    screen = Screen()
+    model = next((c for c in report.checks if (c.code, c.status) == ("model", "fail")), None)
+    stranger = model is not None and report.layout is None and not verbose
+    what = model.detail if model and stranger else facts(report, "not identified")
+    screen.say(printable(what, 4000), report.status.upper(), STYLES[report.status], pad=5)
     print_alarm(report.dangers, screen)
-    if report.checks:
-        rows = table("", "", last="")
-        for check in report.checks:
-            status = Text(check.status, STYLES[check.status])
-            detail = check.detail.removeprefix("not checked, ")
-            rows.add_row(status, check.code, printable(detail, 4000))
-        screen.print(rows)
+    _origin(report, screen)
+    if stranger:
+        return
+    # A file that was never written has no row of its own.
+    rows = [c for c in report.checks if (c.code, c.status) != ("readback", "not checked")]
+    for check in rows:
+        if verbose or check.status == "fail":
+            _row(check, screen)
     if report.trace is not None and report.trace.around:
-        screen.print(_deviations(report.trace))
+        screen.show(_deviations(report.trace))
     if report.verdict is not None:
-        word = report.verdict.word
-        line = Text("verdict ").append(word, VERDICT_STYLES[word])
-        screen.print(line.append(f". {MEANINGS[word]}"))
-        if report.verdict.claim is not None:
-            screen.print(f"by {printable(report.verdict.claim.origin, 1000)}")
+        word, claim = report.verdict.word, report.verdict.claim
+        by = f", by {printable(claim.origin, 1000)}" if claim else ""
+        meaning = MEANINGS[word]
+        if not verbose and word == "failed":
+            meaning = "That reference says otherwise." if claim else "A check failed."
+        elif not verbose:
+            meaning = meaning.partition(". ")[0].rstrip(".") + "."
+        screen.say(f"{word}{by}. {meaning}", "verdict", VERDICT_STYLES[word])
+    if rows and not verbose:
+        screen.say(_counts(rows), "checks")
     for note in report.notes:
-        screen.print(f"note: {printable(note, 1000)}")
-    if report.fingerprint:
-        screen.print(f"fingerprint {report.fingerprint}")
-    if report.error is not None:
-        screen.print(f"error: {report.error.message}", style=STYLES["error"])
-        if report.error.hint:
-            screen.print(f"hint: {printable(report.error.hint, 4000)}")
+        if verbose or not isinstance(note, Aside):
+            screen.say(printable(note, 1000), "note")
+    if verbose and report.fingerprint:
+        screen.say(report.fingerprint, "weights")
     if report.output:
-        screen.print(f"written {printable(report.output, 4000)}", soft_wrap=True)
+        screen.say(printable(report.output, 4000), "written")
     elif report.status == "fail" and any(check.code == "readback" for check in report.checks):
-        screen.print("nothing written")
+        screen.say("No output file was created.")
 
 
-def print_alarm(dangers: Dangers, screen: Console) -> None:
+def _origin(report: Report, screen: Screen) -> None:
+    """Where the file came from, or which file it is."""
+    if report.source is not None:
+        cached = " (cached)" if report.source.get("from_cache") else ""
+        screen.say(printable(f"{report.source['url']}{cached}", 4000), "from")
+    elif report.path:
+        screen.say(printable(report.path, 4000), "file")
+
+
+def _row(check: Check, screen: Screen) -> None:
+    """One check: in columns, or on a narrow terminal with its words below it."""
+    detail = printable(check.detail.removeprefix("not checked, "), 4000)
+    code = f"{check.code:<11}"
+    if screen.width < STACKED_BELOW:
+        screen.print(
+            Text(f"{check.status:<13}", STYLES[check.status]).append(check.code, "default")
+        )
+        screen.say(f"    {detail}", indent=4)
+    else:
+        line = f"{check.status:<11}  {code}  "
+        screen.say(detail, line.rstrip(), STYLES[check.status], pad=len(line))
+
+
+def _counts(rows: Sequence[Check]) -> str:
+    """How many checks passed and failed, and which were not made."""
+    count = {word: sum(row.status == word for row in rows) for word in ("pass", "fail")}
+    parts = [f"{count['pass']} passed"] + [f"{count['fail']} failed"] * bool(count["fail"])
+    skipped = [row.code for row in rows if row.status == "not checked"]
+    if skipped:
+        parts.append(f"not checked: {', '.join(skipped)}")
+    return f"{'; '.join(parts)} (-v shows all)"
+
+
+def print_alarm(dangers: Dangers, screen: Screen) -> None:
     """The sentence on a file that is dangerous to others, in red, and why it is."""
     if dangers:
-        screen.print(f"{ALARM} {dangers_in_words(dangers)}", style="bold red")
+        screen.say(f"{ALARM} {dangers_in_words(dangers)}", style="bold red")
 
 
 def _deviations(trace: Trace) -> Table:
@@ -132,40 +142,65 @@ def _deviations(trace: Trace) -> Table:
 
 
 def print_models(rows: list[dict[str, Any]]) -> None:
-    """The nine as a table; an asterisk marks a published figure that is explained below it."""
+    """The nine as a table; an asterisk marks a figure whose published form is explained below."""
+    screen = Screen()
+    shown = _models(rows, published=True)
+    whole = screen.fits(shown)
+    screen.show(shown if whole else _models(rows, published=False))
+    screen.print()
+    for row in rows:
+        screen.say(f"{row['name']}: {row['file']}")
+    screen.print()
+    screen.say("Parameters with 1000 classes; FLOPs are multiply-adds at the model's resolution.")
+    if wrong := [
+        f"{row['name']} {row['published_flops_g']:.2f} G (computed {row['flops'] / 1e9:.3f} G)"
+        for row in rows
+        if not _flops_are_right(row)
+    ]:
+        screen.say(
+            f"{'* ' * whole}Published FLOPs that were not rounded to nearest: {', '.join(wrong)}. "
+            "All nine follow from the definition by one rule."
+        )
+    errata: dict[str, list[str]] = {}
+    for row in rows:
+        for erratum in row["errata"]:
+            errata.setdefault(erratum, []).append(row["name"])
+    for erratum, names in errata.items():
+        screen.say(f"{', '.join(names)}: {erratum}")
+
+
+def _models(rows: list[dict[str, Any]], published: bool) -> Table:
+    also = ("published",) if published else ()
     shown = table(
         "name",
         "pretraining",
-        numbers=("pixels", "parameters", "published", "FLOPs", "published", "top-1", "top-5"),
+        numbers=("pixels", "parameters", *also, "FLOPs", *also, "top-1", "top-5"),
     )
     for row in rows:
-        mark = "" if row["published_parameters_right"] else " *"
+        known = "" if row["published_parameters_right"] else " *"
+        exact = "" if _flops_are_right(row) else " *"
         shown.add_row(
             row["name"],
             row["pretraining"],
             str(row["resolution"]),
             f"{row['parameters']:,}",
-            f"{row['published_parameters_m']:.2f} M{mark}",
+            *([f"{row['published_parameters_m']:.2f} M{known}"] if published else []),
             f"{row['flops']:,}",
-            f"{row['published_flops_g']:.2f} G",
+            *([f"{row['published_flops_g']:.2f} G{exact}"] if published else []),
             figure(row["top1"], ".2f"),
             figure(row["top5"], ".2f"),
         )
-    screen = console()
-    screen.print(shown)
-    screen.print()
-    for row in rows:
-        screen.print(f"{row['name']}: {row['file']}", soft_wrap=True)
-    screen.print()
-    screen.print("Parameters with 1000 classes; FLOPs are multiply-adds at the model's resolution.")
-    for row in rows:
-        for erratum in row["errata"]:
-            screen.print(f"{row['name']}: {erratum}")
+    return shown
+
+
+def _flops_are_right(row: dict[str, Any]) -> bool:
+    """Whether the published figure is what the definition gives, rounded to 0.01 G."""
+    return bool(abs(row["flops"] / 1e9 - row["published_flops_g"]) <= 0.005)
 
 
 def print_line(report: Report) -> None:
     """One line for one model of several."""
-    screen = console()
+    screen = Screen()
     line = Text(f"{report.name or '?'}: ").append(_outcome(report))
     why = printable(report.first_failure, 1000)
     screen.print(line.append(f" {why}" if why else ""), soft_wrap=True)
@@ -176,101 +211,74 @@ def _outcome(report: Report) -> Text:
     return Text(report.outcome, STYLES.get(report.outcome, "yellow"))
 
 
-def print_validation(reports: Sequence[Report], seconds: Sequence[float]) -> None:
-    """The table at the end of `validate`: a column per check, a row per model, and the counts."""
-    codes = list(dict.fromkeys(check.code for report in reports for check in report.checks))
-    signs = {"pass": "pass", "fail": "FAIL", "not checked": "–"}
-    rows = table("model", "outcome", "verdict", *codes, "container", "source", numbers=("seconds",))
-    rows.padding = (0, 1, 0, 0)
-    for report, took in zip(reports, seconds, strict=True):
-        cells = {c.code: Text(signs[c.status], STYLES[c.status]) for c in report.checks}
-        rows.add_row(
-            report.name or "?",
-            _outcome(report).append(" DANGEROUS" if report.dangers else "", "bold red"),
-            "" if report.verdict is None else report.verdict.word,
-            *(cells.get(code, "") for code in codes),
-            report.container or "",
-            str((report.source or {}).get("name", "")),
-            f"{took:.1f}",
-        )
-    screen = console(TABLE_WIDTH)
-    screen.print(rows)
+def _verdict(report: Report) -> str:
+    return "" if report.verdict is None else report.verdict.word
+
+
+def print_several(reports: Sequence[Report]) -> None:
+    """The table after the reports on several checkpoints: the last column never breaks."""
+    screen = Screen()
+    rows = [("model", "outcome", "verdict", "file")]
+    for report in reports:
+        file = report.output or (report.path if report.source is None else None) or ""
+        rows.append((report.name or "–", report.outcome, _verdict(report), printable(file, 4000)))
+    widths = [max(len(row[n]) for row in rows) for n in range(3)]
+    screen.print()
+    for number, row in enumerate(rows):
+        line = Text(f"{row[0]:<{widths[0]}}  ")
+        line.append(f"{row[1]:<{widths[1]}}", STYLES.get(row[1], "yellow") if number else "")
+        line.append(f"  {row[2]:<{widths[2]}}  {row[3]}")
+        line.rstrip()
+        if not number:
+            line.stylize("bold")
+        screen.print(line, soft_wrap=True)
+    _print_counts(reports, screen, "file" if all(r.asked is None for r in reports) else "model")
+
+
+def _print_counts(reports: Sequence[Report], screen: Screen, what: str) -> None:
     words = [report.outcome for report in reports]
     counts = [f"{words.count(word)} {word}" for word in dict.fromkeys(words)]
-    screen.print(f"{len(reports)} models: {', '.join(counts)}")
+    screen.say(f"{counted(len(reports), what)}: {', '.join(counts)}")
     if "unreachable" in words:
-        screen.print("unreachable says nothing about a checkpoint: it was not checked")
+        screen.say("unreachable says nothing about a checkpoint: it was not checked")
 
 
-def print_prediction(result: Predicted) -> None:
-    """One image: its classes with their probabilities as bars, or why it was left out."""
-    screen = console()
-    line = Text(printable(result.path, 400), "bold")
-    if result.error is not None:
-        why = result.error.what + (f": {result.error.found}" if result.error.found else "")
-        line.append(f": skipped, {printable(why, 400)}", STYLES["error"])
-        screen.print(line, soft_wrap=True)
-        return
-    screen.print(line, soft_wrap=True)
-    rows = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    rows.add_column(justify="right", no_wrap=True, width=len("100.00 %"))
-    rows.add_column(width=BAR_WIDTH, no_wrap=True)
-    rows.add_column(justify="right", no_wrap=True, width=len("10458"))
-    rows.add_column(no_wrap=True)
-    rows.add_column(no_wrap=True)  # the only one that gives way on a narrow terminal
-    for prediction in result.predictions:
-        names = prediction.names
-        rows.add_row(
-            f"{100 * prediction.probability:.2f} %",
-            Bar(1.0, 0.0, prediction.probability, width=BAR_WIDTH, color="cyan"),
-            str(prediction.number),
-            *(("", "") if names is None else (names.synset, names.words)),
+def print_validation(reports: Sequence[Report], seconds: Sequence[float]) -> None:
+    """The table at the end of `validate`: a row per model, and the counts.
+
+    A column per check where there is room, else how many passed and which did not.
+    """
+    screen = Screen()
+    wide = _validation(reports, seconds, stacked=False)
+    screen.show(wide if screen.fits(wide) else _validation(reports, seconds, stacked=True))
+    _print_counts(reports, screen, "model")
+
+
+def _validation(reports: Sequence[Report], seconds: Sequence[float], stacked: bool) -> Table:
+    codes = list(dict.fromkeys(check.code for report in reports for check in report.checks))
+    signs = {"pass": "pass", "fail": "FAIL", "not checked": "–"}
+    more = ("passed",) if stacked else (*codes, "file", "source")
+    last = "others" if stacked else None
+    rows = table("model", "outcome", "verdict", *more, numbers=("seconds",), last=last)
+    rows.padding = (0, 2, 0, 0) if stacked else (0, 1, 0, 0)
+    for report, took in zip(reports, seconds, strict=True):
+        cells = {c.code: Text(signs[c.status], STYLES[c.status]) for c in report.checks}
+        failed, skipped = (
+            [c.code for c in report.checks if c.status == s] for s in ("fail", "not checked")
         )
-    screen.print(rows)
-
-
-def print_skipped(results: Sequence[Predicted]) -> None:
-    """How many images were left out, if any were."""
-    skipped = sum(result.error is not None for result in results)
-    if skipped:
-        console().print(f"{skipped} of {len(results)} images skipped", style=STYLES["error"])
-
-
-def print_evaluation(evaluation: Evaluation) -> None:
-    """Top-1 and Top-5 beside the published ones, and what was left out."""
-    screen = console()
-    screen.print(_evaluated(evaluation), soft_wrap=True)
-    rows = table("", numbers=("right", "measured", "published", "difference", "standard errors"))
-    for name, accuracy in (("Top-1", evaluation.top1), ("Top-5", evaluation.top5)):
-        rows.add_row(
-            name,
-            f"{accuracy.correct:,}",
-            f"{accuracy.percent:.2f} ± {accuracy.standard_error:.2f}",
-            figure(accuracy.published, ".2f"),
-            figure(accuracy.difference, "+.2f"),
-            figure(accuracy.standard_errors, "+.1f"),
-        )
-    screen.print(rows)
-    for skipped in evaluation.skipped[:SKIPPED_SHOWN]:
-        many = f" ({skipped.images:,} images)" if skipped.images > 1 else ""
-        line = printable(f"skipped {skipped.where}: {skipped.reason}{many}", 400)
-        screen.print(line, style=STYLES["not checked"], soft_wrap=True)
-    if len(evaluation.skipped) > SKIPPED_SHOWN:
-        screen.print(f"and {len(evaluation.skipped) - SKIPPED_SHOWN:,} more; --json lists all")
-    for note in evaluation.notes:
-        screen.print(f"note: {note}")
-
-
-def _evaluated(evaluation: Evaluation) -> str:
-    row = zoo.BY_NAME.get(evaluation.model)
-    name = f"{row.label} ({row.name})" if row else evaluation.model
-    images = evaluation.tally.images
-    rate = images / max(evaluation.seconds, 1e-9)
-    said = [
-        f"{name} at {evaluation.resolution} × {evaluation.resolution}",
-        f"{images:,} images of {evaluation.dataset.classes:,} classes",
-        f"{evaluation.skipped_images:,} skipped" if evaluation.skipped_images else "",
-        f"{evaluation.seconds:.1f} s ({rate:.1f} images/s)",
-        f"{evaluation.processes} processes" if evaluation.processes > 1 else "",
-    ]
-    return f"{printable(str(evaluation.dataset.source), 400)}: {', '.join(filter(None, said))}"
+        row: list[Text | str] = [
+            report.name or "?",
+            _outcome(report).append(" DANGEROUS" if report.dangers else "", "bold red"),
+            _verdict(report),
+        ]
+        if stacked:
+            passed = len(report.checks) - len(failed) - len(skipped)
+            others = Text().append(f"FAIL: {listed(failed)} " if failed else "", STYLES["fail"])
+            others.append(f"–: {listed(skipped)}" if skipped else "", STYLES["not checked"])
+            row += [f"{passed} of {len(report.checks)}", f"{took:.1f}", others]
+        else:
+            row += [cells.get(code, "") for code in codes]
+            row += [report.container or "", str((report.source or {}).get("name", ""))]
+            row += [f"{took:.1f}"]
+        rows.add_row(*row)
+    return rows

@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 from rich.table import Table
-from rich.text import Text
 
-from hornet_convert.cli.render import console, facts, figure, print_alarm, table
+from hornet_convert.cli.render import facts, print_alarm
+from hornet_convert.cli.screen import Screen, figure, table
 from hornet_convert.comparison.outcome import Comparison
 from hornet_convert.family.architecture import Shape
 from hornet_convert.inspect import Inspection
 from hornet_convert.report.report import ALARM
-from hornet_convert.text import listed, printable
+from hornet_convert.text import counted, in_order, listed, printable
 
 
 def print_inspection(found: Inspection, every_tensor: bool) -> None:
     """Facts first, then the tensors by block, what lies beside them, and what would run."""
-    screen = console()
+    screen = Screen()
     if found.dangerous:
-        screen.print(ALARM, style="bold red")
+        screen.say(ALARM, style="bold red")
     for label, value in _facts(found):
-        screen.print(f"{printable(label, 100):<12}{printable(value, 400)}")
+        screen.say(printable(value, 4000), printable(label, 100), pad=12)
     if found.blocks:
         screen.print()
-        screen.print(_every_tensor(found) if every_tensor else _blocks(found))
+        screen.show(_every_tensor(found) if every_tensor else _blocks(found))
     if found.unlisted:
-        screen.print(f"and {found.unlisted:,} more tensors, not listed")
+        screen.say(f"and {counted(found.unlisted, 'more tensor')}, not listed")
     for beside in found.beside:
-        screen.print(f"beside the weights: {printable(beside, 400)}")
+        screen.say(f"beside the weights: {printable(beside, 400)}")
     screen.print()
     if not found.names:
-        screen.print("The file names nothing to import: a plain load of it runs nothing.")
+        screen.say("The file names nothing to import: a plain load of it runs nothing.")
     for name in found.names:
-        line = Text(f"{name.use:<7} {printable(name.name)}", "red" if name.danger else "")
-        screen.print(line.append(f": {printable(name.danger, 400)}" if name.danger else ""))
+        line = f"{name.use:<7} {printable(name.name)}"
+        line += f": {printable(name.danger, 400)}" if name.danger else ""
+        screen.say(line, style="red" if name.danger else "", indent=8)
     if found.names and not found.dangerous:
-        screen.print("Nothing above is known to do harm; a plain pickle.load imports it all.")
+        screen.say("Nothing above is known to do harm; a plain pickle.load imports it all.")
 
 
 def _facts(found: Inspection) -> list[tuple[str, str]]:
@@ -67,7 +68,7 @@ def _facts(found: Inspection) -> list[tuple[str, str]]:
 
 def _blocks(found: Inspection) -> Table:
     rows = table("block", numbers=("tensors", "elements", "bytes"), last="dtypes")
-    for block in found.blocks:
+    for block in sorted(found.blocks, key=lambda block: in_order(block.name)):
         rows.add_row(
             printable(block.name, 100),
             str(len(block.tensors)),
@@ -96,25 +97,27 @@ def _shape(shape: Shape) -> str:
 
 def print_comparison(found: Comparison, every_tensor: bool) -> None:
     """The two files, the outcome in a sentence, and the changes by block or tensor."""
-    screen = console()
+    screen = Screen()
     for letter, side in (("A", found.a), ("B", found.b)):
         screen.print(f"{letter}  {printable(side.path, 400)}", soft_wrap=True)
-        screen.print(f"   {facts(side, 'not a HorNet', f'{side.tensors} tensors')}")
+        screen.say(f"   {facts(side, 'not a HorNet', counted(side.tensors, 'tensor'))}", indent=3)
         print_alarm(side.dangers, screen)
         if side.damaged:
             names = printable(listed(side.damaged), 1000)
-            screen.print(f"   CRC mismatch, bytes have changed: {names}", style="bold red")
+            screen.say(f"   CRC mismatch, bytes have changed: {names}", style="bold red", indent=3)
     screen.print()
-    word = Text("EQUAL", "bold green") if found else Text("DIFFERENT", "bold red")
-    screen.print(word.append(f" {printable(found.sentence, 4000)}", "not bold default"))
+    word, style = ("EQUAL", "bold green") if found else ("DIFFERENT", "bold red")
+    screen.say(printable(found.sentence, 4000), word, style, pad=len(word) + 1)
+    if found.unrelated and not every_tensor:
+        return
     if found.changed:
         screen.print()
-        screen.print(_changed_tensors(found) if every_tensor else _changed_blocks(found))
+        screen.show(_changed_tensors(found) if every_tensor else _changed_blocks(found))
     for tensor in found.reshaped:
         shapes = f"{_shape(tensor.a)} to {_shape(tensor.b)}"
-        screen.print(f"reshaped {printable(tensor.name)}: {shapes}")
+        screen.say(f"reshaped {printable(tensor.name)}: {shapes}")
     if found.a.fingerprint is not None and found.a.fingerprint == found.b.fingerprint:
-        screen.print(f"fingerprint {found.a.fingerprint}, of both")
+        screen.say(f"fingerprint {found.a.fingerprint}, of both")
 
 
 def _changed_blocks(found: Comparison) -> Table:

@@ -21,6 +21,7 @@ from hornet_convert.comparison.outcome import Change, Comparison, Reshaped, Side
 from hornet_convert.family.architecture import Shape
 from hornet_convert.numbers.elements import pieces
 from hornet_convert.report.progress import Progress, reading
+from hornet_convert.text import in_order
 
 
 def compare(a: Path, b: Path, *, ema: bool = False, progress: Progress | None = None) -> Comparison:
@@ -79,7 +80,7 @@ def _look_at(file: ModelFile, progress: Progress | None) -> _Seen:
         damaged=tuple(name for name, key in keys.items() if key in seen.damaged),
         dangers=file.dangers,
     )
-    named = {name: tensors[key] for name, key in keys.items()}
+    named = {name: tensors[keys[name]] for name in sorted(keys, key=in_order)}
     contents = {n: (t.dtype, t.shape, seen.digests[keys[n]]) for n, t in named.items()}
     return _Seen(checkpoint, side, named, contents)
 

@@ -105,6 +105,13 @@ class Comparison:
         return not (damaged or self.missing or self.added or self.reshaped or self.changed)
 
     @property
+    def unrelated(self) -> bool:
+        """Whether they are different models: no list of tensors tells more."""
+        if self.a.model and self.b.model:
+            return self.a.model != self.b.model
+        return not (self or self.same or self.changed or self.reshaped)
+
+    @property
     def look(self) -> Look:
         """What the changed values look like, taken together."""
         return look(self.changed, self.same + len(self.changed))
@@ -112,23 +119,31 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """The outcome in words."""
-        parts = [
+        damage = [
             f"{letter} is damaged, bytes do not match their CRC: {by_block(side.damaged)}"
             for letter, side in (("A", self.a), ("B", self.b))
             if side.damaged
         ]
-        parts += [
-            f"{len(names)} {what}: {by_block(names)}"
-            for names, what in (
-                (self.missing, "only in A"),
-                (self.added, "only in B"),
-                ([tensor.name for tensor in self.reshaped], "of another shape"),
-            )
-            if names
+        parts = [
+            *damage,
+            *(
+                f"{len(names)} {what}: {by_block(names)}"
+                for names, what in (
+                    (self.missing, "only in A"),
+                    (self.added, "only in B"),
+                    ([tensor.name for tensor in self.reshaped], "of another shape"),
+                )
+                if names
+            ),
         ]
-        if self.changed:
+        if self.unrelated:
+            names = [side.model or "not a HorNet" for side in (self.a, self.b)]
+            which = f": A is {names[0]}, B is {names[1]}" if names[0] != names[1] else ""
+            parts = [*damage, f"Different models{which}"]
+        elif self.changed:
             parts.append(_in_words(self.look, self.changed))
-        common = f"{self.same} tensors are the same bit for bit"
+        one = self.same == 1
+        common = f"{self.same} {'tensor is' if one else 'tensors are'} the same bit for bit"
         if not parts:
             return f"The same weights: all {common}."
         return ". ".join([*parts, common if self.same else "No tensor is the same"]) + "."

@@ -45,4 +45,6 @@ def disk_error(error: OSError, where: Path, doing: str, folder: str = "--out") -
     """The DiskError that says what `error` means for whoever waits for the file."""
     reason = error.strerror or str(error) or type(error).__name__
     hint = _HINTS.get(error.errno or 0, _ELSEWHERE).format(folder=folder)
+    if doing.startswith("reading"):
+        hint = "Check its permissions and the disk."
     return DiskError(f"{doing} failed: {reason}", where=printable(str(where), 1000), hint=hint)

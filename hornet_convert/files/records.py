@@ -46,7 +46,7 @@ def _malformed(what: str, where: str, hint: str | None) -> Iterator[None]:
         yield
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedError(
-            f"{what} is not as it should be",
+            f"{what} is malformed",
             where=printable(where, 1000),
             found=printable(str(error), 400),
             hint=hint,

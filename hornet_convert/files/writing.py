@@ -83,7 +83,7 @@ def temporary(folder: Path, option: str = "--out") -> Iterator[Temporary]:
 
     `option` is the one by which the user can name another folder. Raises DiskError.
     """
-    with disk_errors(folder, "making a file", option):
+    with disk_errors(folder, "creating a file", option):
         folder.mkdir(parents=True, exist_ok=True)
         sweep(folder)
         file = Temporary(folder)
@@ -101,7 +101,7 @@ def temporary_folder(parent: Path, prefix: str, option: str = "--out") -> Iterat
     """
     final = parent / f"{prefix}{secrets.token_hex(8)}"
     new = parent / f".{final.name}"
-    with disk_errors(parent, "making a temporary folder", option):
+    with disk_errors(parent, "creating a temporary folder", option):
         parent.mkdir(parents=True, exist_ok=True)
         sweep_folders(parent, prefix)
         with LOCK:
@@ -111,7 +111,7 @@ def temporary_folder(parent: Path, prefix: str, option: str = "--out") -> Iterat
     try:
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(fd, fcntl.LOCK_EX)
-        with disk_errors(parent, "making a temporary folder", option):
+        with disk_errors(parent, "creating a temporary folder", option):
             new.rename(final)  # only what is locked has a name that is swept
         yield final
     finally:

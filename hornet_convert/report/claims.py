@@ -77,7 +77,7 @@ def given(digits: str) -> Claim:
     plain = digits.strip().lower()
     if _DIGITS.fullmatch(plain) is None:
         raise UsageError(
-            "--sha256 is no digest",
+            "--sha256 is not a digest",
             expected="8 to 64 hex digits",
             found=printable(digits),
             hint="Give what sha256sum prints, or its first 8 digits or more.",

@@ -25,6 +25,12 @@ Dangers = tuple[tuple[str, str], ...]
 """Names that a plain `pickle.load` would import or call, each with the reason not to."""
 
 
+class Aside(str):
+    """A note that only who asks for details needs to read."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Report:
     """Everything known about one checkpoint after a command has looked at it.

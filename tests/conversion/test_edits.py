@@ -73,8 +73,9 @@ def test_a_transposed_head_is_selected_rightly(tmp_path: Path) -> None:
 def test_heads_that_cannot_be_had(tmp_path: Path, head: str | int, num_classes: int | None) -> None:
     """No weights are made up: the message says what there is and what is needed."""
     path = checkpoint(tmp_path, "w8", num_classes)
-    with pytest.raises(UsageError, match=f"--head {head}") as caught:
+    with pytest.raises(UsageError, match=f"`head={json.dumps(head)}`") as caught:
         run(path, tmp_path / "out", head=head)
+    assert f"--head {head}" in caught.value.message
     found = "no classifier" if num_classes is None else str(num_classes)
     assert found in (caught.value.found or "")
     assert caught.value.hint

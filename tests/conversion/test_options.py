@@ -77,7 +77,7 @@ def test_nothing_asked_for_is_told_too(tmp_path: Path, capsys: Capture) -> None:
         (["--resolution", "384"], "w8 has no filters"),
         (["--resolution", "0"], "--resolution"),
         (["--dtype", "int8"], "--dtype"),
-        (["--format", "onnx"], "--format"),
+        (["--format", "gguf"], "--format"),
         (["--layout", "timm"], "--layout"),
         (["--ema"], "EMA"),
     ],

@@ -52,7 +52,7 @@ def test_a_backbone_becomes_nothing_else(
     tmp_path: Path, direct: dict[Way, Report], layout: Layout, container: Format
 ) -> None:
     """It lacks the final norm, and weights are not made up."""
-    with pytest.raises(UsageError, match=f"--layout {layout} conflicts"):
+    with pytest.raises(UsageError, match=f"`layout` {layout} conflicts"):
         run(output(direct["backbone", container]), tmp_path, layout)
     assert [] == list(tmp_path.iterdir())
 

@@ -61,8 +61,8 @@ def test_views_of_storages_as_torch_0_3_wrote_them(path: Path) -> None:
     ("views", "count", "words"),
     [
         ([("view", 3, 4)], 4, "view reaches beyond"),
-        ([("view", 2, 4), ("view", 1, 4)], 4, "two claims about one view"),
-        ([("0", 2, 4)], 4, "two claims about one view"),
+        ([("view", 2, 4), ("view", 1, 4)], 4, "two conflicting records of one view"),
+        ([("0", 2, 4)], 4, "two conflicting records of one view"),
         ([("view", 2, 4)], 5, "reaches beyond its storage"),
         ([("view", -1, 4)], 4, "invalid view"),
         ([("a/b", 2, 4)], 4, "not a plain name"),
@@ -119,15 +119,15 @@ def test_rebuild_tensor_of_torch_0_3_and_parameters(path: Path) -> None:
 
 
 BROKEN: dict[str, tuple[bytes, str]] = {
-    "trailing junk": (SOUND + b"x", "follows the last storage"),
-    "a second file behind": (SOUND + SOUND, "follows the last storage"),
+    "trailing junk": (SOUND + b"x", "after the last storage"),
+    "a second file behind": (SOUND + SOUND, "after the last storage"),
     "another protocol": (
         legacy_file(BODY, {"0": (6, VALUES)}, protocol=1002),
         "unknown legacy format",
     ),
-    "count too large": (legacy_file(BODY, {"0": (7, VALUES)}), "another size"),
-    "count negative": (legacy_file(BODY, {"0": (-1, VALUES)}), "another size"),
-    "count huge": (legacy_file(BODY, {"0": (1 << 62, VALUES)}), "another size"),
+    "count too large": (legacy_file(BODY, {"0": (7, VALUES)}), "does not have the size"),
+    "count negative": (legacy_file(BODY, {"0": (-1, VALUES)}), "does not have the size"),
+    "count huge": (legacy_file(BODY, {"0": (1 << 62, VALUES)}), "does not have the size"),
     "storage cut": (SOUND[:-1], "ends within a storage"),
     "storage's count cut": (SOUND[: -len(VALUES) - 3], "ends within a storage"),
     "storage never filled": (legacy_file(BODY, {}, keys=[]), "does not hold"),
@@ -145,7 +145,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
             ),
             {"0": (6, VALUES)},
         ),
-        "two claims",
+        "two conflicting records",
     ),
     "claim beyond the file": (
         legacy_file(
@@ -215,7 +215,7 @@ def test_names_outside_the_object_are_refused(place: str, payload: bytes, path: 
     assert {"w": VALUES} == read(path)
     parts[place] = parts[place][:2] + payload + parts[place][2:]
     path.write_bytes(b"".join(parts.values()) + tail)
-    with pytest.raises(MalformedError, match="asks to import names") as error:
+    with pytest.raises(MalformedError, match="imports names") as error:
         read(path)
     assert place in error.value.message
 
@@ -250,7 +250,7 @@ def test_integer_and_text_keys_are_told_apart(path: Path) -> None:
     path.write_bytes(with_integer_keys([-7], [-7, -7, "0"]))
     with pytest.raises(MalformedError) as error:
         read(path)
-    assert ("a storage stands in the file twice", "integer -7") == (
+    assert ("a storage occurs twice in the file", "integer -7") == (
         error.value.what,
         error.value.found,
     )

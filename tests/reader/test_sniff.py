@@ -88,9 +88,9 @@ FOREIGN: dict[str, tuple[bytes, str]] = {
     "PNG": (b"\x89PNG\r\n\x1a\n" + b"\0" * 50, "PNG"),
     "tar": (old_tar(b"ustar"), "tar archive"),
     "tar without magic": (old_tar(b""), "tar archive"),
-    "4 bytes": (b"\x01\x02\x03\x04", "not a checkpoint of any kind"),
-    "text": (b"Moved permanently.\n", "not a checkpoint of any kind"),
-    "zeros": (b"\0" * 1000, "not a checkpoint of any kind"),
+    "4 bytes": (b"\x01\x02\x03\x04", "not a checkpoint of any known kind"),
+    "text": (b"Moved permanently.\n", "not a checkpoint of any known kind"),
+    "zeros": (b"\0" * 1000, "not a checkpoint of any known kind"),
 }
 
 

@@ -242,7 +242,7 @@ def test_a_key_that_is_not_there() -> None:
     for key in ("weights", "model", "model.epoch", "model.net.stem.bias", ""):
         with pytest.raises(UsageError, match=r"'model\.net', 'x'"):
             select(saved, key=key)
-    with pytest.raises(UsageError, match="--ema"):
+    with pytest.raises(UsageError, match="`ema=True`"):
         select(saved, key="x", ema=True)
 
 

@@ -24,7 +24,7 @@ def test_a_size_claim_of_the_pickle_is_checked(path: Path) -> None:
         (text("b"), tensor(storage("0", 12, "torch\nHalfStorage"), (12,), (1,))),
     )
     path.write_bytes(zip_file(weights, {"0": VALUES}))
-    with pytest.raises(MalformedError, match="two claims"):
+    with pytest.raises(MalformedError, match="two conflicting records"):
         read(path)
 
 

@@ -322,7 +322,7 @@ def test_a_page_that_cannot_be_written_hides_nothing(
             assert written.name in shown.out
     # A wrong file is never reported as a trouble with the disk alone.
     assert run([*arguments, "--require", "authentic"]) == 1
-    assert "verdict consistent" in capsys.readouterr().out
+    assert "verdict   consistent" in capsys.readouterr().out
     assert before == {path: path.read_bytes() for path in before}
 
 

@@ -223,7 +223,7 @@ def test_the_verdict_on_the_command_line(tmp_path: Path, ckpt: Path, capsys: Cap
         assert expected == document["verdict"]
         assert ("pass" if code == 0 else "fail") == document["status"]
         assert code == run([*common, *arguments])
-        assert f"verdict {expected}." in capsys.readouterr().out
+        assert f"verdict   {expected}" in capsys.readouterr().out
 
 
 def test_what_could_not_be_done_has_no_verdict(tmp_path: Path, capsys: Capture) -> None:

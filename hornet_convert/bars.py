@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from hornet_convert.interrupts import LOCK, tidying
+from hornet_convert.report.progress import COUNTED
 from hornet_convert.text import printable
 
 if TYPE_CHECKING:
@@ -19,18 +20,18 @@ if TYPE_CHECKING:
     from hornet_convert.download.edges import Event
     from hornet_convert.report.progress import Progress
 
-IMAGES_EVERY = 30.0  # seconds between two lines of a log
-BYTES_EVERY = 10.0
+LINES_EVERY = 10.0  # seconds between two lines of a log
 
 
 class Bars:
-    """One bar per piece of work, all gone when the context ends. Silent off a terminal.
+    """One bar per piece of work, all gone when the context ends; lines off a terminal.
 
-    May be called from several threads.
+    With `quiet` neither. May be called from several threads.
     """
 
-    def __init__(self) -> None:
-        self._on = sys.stderr.isatty()
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._on = sys.stderr.isatty() and not quiet
         if self._on:
             from tqdm import tqdm  # noqa: F401 - here, and not on a thread that shows a bar
 
@@ -43,8 +44,13 @@ class Bars:
     def show(
         self, what: str, done: int, total: int | None, *, unit: str = "B", figures: str = ""
     ) -> None:
-        """Move the bar of one piece of work; it goes when the work is done."""
+        """Move the bar of one piece of work, or tell a log now and then; `figures` is the result.
+
+        A bar goes when the work is done.
+        """
+        unit = COUNTED.get(what.rpartition(": ")[2], unit)
         if not self._on:
+            self._log(what, done, total, "bytes" if unit == "B" else unit, figures)
             return
         from tqdm import tqdm
 
@@ -53,7 +59,7 @@ class Bars:
                 self._bars[what] = tqdm(
                     initial=done,  # what an earlier run left is none of this one's rate
                     desc=printable(what, 80),
-                    unit=unit,
+                    unit=unit if unit == "B" else f" {unit}",
                     unit_scale=unit == "B",
                     leave=False,
                     file=sys.stderr,
@@ -66,16 +72,19 @@ class Bars:
                 self._bars.pop(what).close()
 
     def images(self, what: str, done: int, total: int, figures: str = "") -> None:
-        """Move the bar of work on images, or tell a log now and then; `figures` is the result."""
-        self.show(what, done, total, unit="img", figures=figures)
-        if not self._on and time.monotonic() - self._logged >= IMAGES_EVERY:
-            self._logged = time.monotonic()
-            said = f"{what}: {done:,} of {total:,} images"
-            self.say(f"{said}, {figures}" if figures else said)
+        """Show how far work on images is."""
+        self.show(what, done, total, unit="images", figures=figures)
+
+    def _log(self, what: str, done: int, total: int | None, unit: str, figures: str) -> None:
+        if time.monotonic() - self._logged < LINES_EVERY:
+            return
+        self._logged = time.monotonic()
+        far = f"{done:,} of {total:,} {unit}" if total else f"{done:,} {unit}"
+        self.say(f"{printable(what, 200)}: {far}" + (f", {figures}" if figures else ""))
 
     def download(self, event: Event) -> None:
         """Show one event of a download: as a bar, or as a line where there is no terminal."""
-        if event.phase in ("downloading", "hashing", "done"):
+        if self._on and event.phase in ("downloading", "hashing", "done"):
             self.show(f"{event.model}: {event.phase}", event.done, event.total)
         if event.detail is not None or not self._on:
             with LOCK:
@@ -84,11 +93,19 @@ class Bars:
                 self.say(line)
 
     def conversion(self, name: str) -> Progress:
-        """The progress callback for the conversion of one model."""
-        return lambda what, done, total: self.show(f"{name}: {what}", done, total)
+        """The progress callback for the conversion of one model; a log is told of each step."""
+
+        def show(what: str, done: int, total: int) -> None:
+            if not self._on:
+                self.say(f"{name}: {what}")
+            self.show(f"{name}: {what}", done, total)
+
+        return show
 
     def say(self, line: str) -> None:
         """Write a line once, above the bars."""
+        if self._quiet:
+            return
         with LOCK, contextlib.suppress(OSError):  # nobody may be there to read it
             if line in self._said:
                 return
@@ -156,7 +173,7 @@ class TransferLines:
         if course is None:
             self._courses[event.model] = _Course(now, event.done, now)
             return f"{who}downloading, {_how_far(event)}"
-        if now - course.told < BYTES_EVERY:
+        if now - course.told < LINES_EVERY:
             return None
         course.told = now
         return f"{who}{_how_far(event)}, {_rate(event, course, now)}"
