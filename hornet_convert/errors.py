@@ -51,6 +51,10 @@ class HornetConvertError(Exception):
         self.found = found
         self.hint = hint
 
+    def place(self, where: str) -> None:
+        """Say what the error is in, before what it already says of its place."""
+        self.where = where if self.where in (None, where) else f"{where}, {self.where}"
+
     @property
     def message(self) -> str:
         """What, where, expected and found in one line, control characters escaped."""

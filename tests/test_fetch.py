@@ -1,6 +1,5 @@
 """fetch and validate from end to end, over loopback and from a directory, at full size once."""
 
-import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,6 @@ from hornet_convert.cli import run
 from hornet_convert.conversion.provenance import checks_in
 from hornet_convert.conversion.request import Request
 from hornet_convert.download.cache import Cache
-from hornet_convert.family import zoo
 from hornet_convert.report.check import failed
 from hornet_convert.report.report import Report
 
@@ -154,11 +152,7 @@ def test_a_wrong_file_fails_and_says_both_digests(
 def test_averaged_weights_are_not_recorded_as_the_published_ones(tmp_path: Path) -> None:
     """After fetch --ema or --key, a plain fetch of the same file passes, and the other way."""
     folder = tmp_path / "mirror"
-    folder.mkdir()
-    path = small.write(folder / "new.pth", "training-zip", "w8", num_classes=1000)
-    digits = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-    row = replace(zoo.find("tiny"), name="w8", sha8=digits, superseded=())
-    path.rename(folder / row.file_name)
+    row = small.published(folder, "training-zip", "w8")
     how = Download(Cache.at(tmp_path / "cache"), (str(folder),), "mirror", forward=False)
     plain = Request(tmp_path / "out")
     averaged, by_key = replace(plain, ema=True), replace(plain, key="model_ema")

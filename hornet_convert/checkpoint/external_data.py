@@ -73,7 +73,7 @@ def open_weights(location: str, folder: Path) -> tuple[io.FileIO, int, Table]:
         root, _, _ = read_safetensors(file, opened.st_size)
     except HornetConvertError as error:
         file.close()
-        error.where = shown if error.where in (None, shown) else f"{shown}, {error.where}"
+        error.place(shown)
         raise
     except BaseException:
         file.close()

@@ -113,7 +113,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         _bound(contents[0], size)
     except HornetConvertError as error:
         file.close()
-        error.where = shown if error.where in (None, shown) else f"{shown}, {error.where}"
+        error.place(shown)
         raise
     except BaseException:
         file.close()

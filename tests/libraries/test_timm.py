@@ -1,10 +1,8 @@
 """The nine in timm: what its users and its tools ask of a model, against the real library."""
 
-import hashlib
 import json
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +34,7 @@ IMAGES = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
 def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small published model, which timm is told of as of the nine."""
     folder = tmp_path_factory.mktemp("mirror")
-    path = small.write(folder / "new.pth", "openmmlab-legacy", SMALL, num_classes=1000)
-    digits = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-    row = replace(zoo.find("tiny"), name=SMALL, sha8=digits, superseded=())
-    path.rename(folder / row.file_name)
-    registration.register(row)
+    registration.register(small.published(folder, "openmmlab-legacy", SMALL))
     return folder
 
 

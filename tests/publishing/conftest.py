@@ -1,26 +1,18 @@
 """Repositories made of small HorNets: of one that nobody published, and of one of the nine."""
 
-import hashlib
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from fixtures import small
 from hornet_convert.api.publish import publish
 from hornet_convert.conversion.request import Onnx, Request
 from hornet_convert.family import zoo
 from hornet_convert.family.architecture import Architecture
+from tests.threads import one_thread
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+__all__ = ["one_thread"]
 
 
 @pytest.fixture(scope="session")
@@ -42,16 +34,8 @@ def made(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> zoo.Published:
     """A small model that counts as one of the nine, in a mirror at `tmp_path / "mirror"`."""
-    (tmp_path / "mirror").mkdir()
-    path = small.write(tmp_path / "mirror" / "new.pth", "openmmlab-legacy", "w8", num_classes=1000)
-    row = replace(
-        zoo.find("tiny"),
-        name="w8",
-        sha8=hashlib.sha256(path.read_bytes()).hexdigest()[:8],
-        superseded=(),
-        parameters_m=Architecture.from_name("w8").parameters(1000) / 1e6,
-    )
-    path.rename(path.with_name(row.file_name))
+    row = small.published(tmp_path / "mirror", "openmmlab-legacy", "w8")
+    row = replace(row, parameters_m=Architecture.from_name("w8").parameters(1000) / 1e6)
     monkeypatch.setattr(zoo, "MODELS", (row,))
     monkeypatch.setattr(zoo, "BY_NAME", {"w8": row})
     monkeypatch.setattr(zoo, "_by_alias", lambda: {"w8": row})

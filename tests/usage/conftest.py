@@ -1,22 +1,14 @@
 """What the tests of predict and eval share: small checkpoints with 1000 classes, and images."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from fixtures import small
+from tests.threads import one_thread
 from tests.usage.pictures import picture
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small models are fastest on one thread, above all when tests run side by side."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+__all__ = ["one_thread"]
 
 
 @pytest.fixture(scope="session")
