@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hornet_convert.cli import options, output
+from hornet_convert.cli import asked, options, output
 from hornet_convert.text import counted, printable
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def list_files(cache: Cache, as_json: bool) -> int:
         click.echo(f"{model}  {file['size']:,} bytes  {digest}  {origin}{url}\n  {path}")
         if file["problem"]:
             click.echo(f"  rejected: {problem}")
-    click.echo(options.cache_line(cache, "now"))
+    click.echo(asked.cache_line(cache, "now"))
     return 0
 
 
@@ -111,7 +111,7 @@ def clear(names: tuple[str, ...], cache: Cache) -> int:
     Example:
       hornet-convert cache clear tiny
     """
-    models = [model.name for model in options.chosen(names, every=False)] if names else [None]
+    models = [model.name for model in asked.chosen(names, every=False)] if names else [None]
     return _removed(cache, [cache.clear(model) for model in models])
 
 
@@ -134,5 +134,5 @@ def _removed(cache: Cache, gone: list[Usage]) -> int:
     count = sum(usage.files + usage.parts for usage in gone)
     freed = sum(usage.bytes + usage.part_bytes for usage in gone)
     click.echo(f"{counted(count, 'file')} removed, {freed:,} bytes freed")
-    click.echo(options.cache_line(cache, "now"))
+    click.echo(asked.cache_line(cache, "now"))
     return 0

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from hornet_convert.bars import Bars
-from hornet_convert.cli import options, output
+from hornet_convert.cli import asked, options, output
 from hornet_convert.errors import EXIT_CHECK_FAILED, EXIT_OK, UsageError, as_ours
 from hornet_convert.report.report import Report
 from hornet_convert.report.trace import Probe
@@ -49,9 +49,9 @@ def verify_command(no_forward: bool, html: Path | None, **values: Any) -> int:
         return checkpoints.verify(
             file,
             model=values["model"],
-            claims=options.claims_from(values, file, bars.show),
+            claims=asked.claims_from(values, file, bars.show),
             require=values["require"],
-            **options.which(values),
+            **asked.which(values),
             forward=not no_forward,
             probe=probe,
             statistics=html is not None,
@@ -83,10 +83,10 @@ def convert_command(no_forward: bool, html: Path | None, **values: Any) -> int:
     from hornet_convert.api import checkpoints
 
     def convert(file: Path, bars: Bars) -> Report:
-        request = options.request_from(
+        request = asked.request_from(
             values,
             model=values["model"],
-            claims=options.claims_from(values, file, bars.show),
+            claims=asked.claims_from(values, file, bars.show),
             require=values["require"],
             statistics=html is not None,
         )
@@ -104,7 +104,7 @@ def _each(
     **values: Any,
 ) -> int:
     """Do the work of a command on each file; of several, one that fails does not stop the rest."""
-    files = options.files_from(values)
+    files = asked.files_from(values)
     if html is not None and len(files) > 1:
         raise UsageError("--report was given with several files", hint="Give one file at a time.")
     reports = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hornet_convert.bars import Bars
-from hornet_convert.cli import options, output
+from hornet_convert.cli import asked, options, output
 from hornet_convert.errors import UsageError
 from hornet_convert.family import labels, zoo
 from hornet_convert.images import files
@@ -201,7 +201,7 @@ def _model(values: dict[str, Any], bars: Bars, process: int = 0) -> tuple[Path, 
 
     What the engine lacks is said before anything is fetched.
     """
-    which = options.which(values)
+    which = asked.which(values)
     if values["engine"] == "onnxruntime":
         from hornet_convert.images.onnx_engine import OnnxEngine, require_onnxruntime
 
@@ -225,5 +225,5 @@ def _checkpoint_path(values: dict[str, Any], bars: Bars) -> Path:
         return Path(values["ckpt"])
     from hornet_convert.api import pretrained
 
-    model, download = zoo.find(values["model"]), options.download_from(values)
+    model, download = zoo.find(values["model"]), asked.download_from(values)
     return pretrained.pretrained(model, download, events=bars.download, progress=bars.conversion)

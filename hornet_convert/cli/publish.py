@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from hornet_convert.bars import Bars
-from hornet_convert.cli import options, output
+from hornet_convert.cli import asked, options, output
 from hornet_convert.conversion.request import Onnx, Request
 from hornet_convert.errors import UsageError
 
@@ -65,18 +65,18 @@ def publish_command(
     with Bars(values["quiet"]) as bars:
         request = Request(
             out=out,
-            edits=options.edits_from(values),
+            edits=asked.edits_from(values),
             onnx=Onnx(single_file=True) if onnx else None,
-            claims=options.claims_from(values, found, bars.show) if isinstance(found, Path) else (),
+            claims=asked.claims_from(values, found, bars.show) if isinstance(found, Path) else (),
             require=values["require"],
             force=values["force"],
-            **options.which(values),
+            **asked.which(values),
         )
         report = publish.publish(
             what,
             request,
             push=push,
-            how=options.download_from(values),
+            how=asked.download_from(values),
             forward=not values["no_forward"],
             events=bars.download,
             progress=bars.conversion,

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from hornet_convert.bars import Bars
-from hornet_convert.cli import options, output
+from hornet_convert.cli import asked, options, output
 from hornet_convert.conversion.request import Onnx
 from hornet_convert.errors import as_ours
 from hornet_convert.family import zoo
@@ -86,14 +86,14 @@ def fetch_command(
     """
     from hornet_convert.api import fetch
 
-    models = options.chosen(names, every)
-    request = options.request_from(values)
+    models = asked.chosen(names, every)
+    request = asked.request_from(values)
     for model in models:  # what cannot be is said before anything is downloaded
         request.edits.check(model.architecture, request.layout)
-    download = options.download_from(values)
+    download = asked.download_from(values)
     with Bars(values["quiet"]) as bars:
         say = bars.say if verbose and not as_json else lambda line: None
-        say(options.cache_line(download.cache, "before"))
+        say(asked.cache_line(download.cache, "before"))
         reports = []
         for report in fetch.fetch(
             models, download, request, events=bars.download, progress=bars.conversion
@@ -102,7 +102,7 @@ def fetch_command(
             if not as_json:
                 with bars.aside():
                     output.show(report, verbose)
-        say(options.cache_line(download.cache, "after"))
+        say(asked.cache_line(download.cache, "after"))
     return output.finish(reports, as_json)
 
 
@@ -151,13 +151,13 @@ def validate_command(
     from hornet_convert.api import validate
     from hornet_convert.cli import render
 
-    models = options.chosen(names, every=not names)
+    models = asked.chosen(names, every=not names)
     reports, seconds = [], []
     untold: list[OSError] = []  # a full stdout stops neither the work nor the other files
     with Bars(values["quiet"]) as bars:
         for report, took in validate.validate(
             models,
-            options.download_from(values),
+            asked.download_from(values),
             statistics=pages is not None,
             onnx=Onnx() if onnx else None,
             events=bars.download,

@@ -13,7 +13,7 @@ from typing import Any
 import click
 import pytest
 
-from hornet_convert.cli import options
+from hornet_convert.cli import asked, options
 from hornet_convert.download.cache import Cache
 from hornet_convert.download.edges import Limits
 from hornet_convert.download.errors import NoSourceError
@@ -239,7 +239,7 @@ def test_retries_count_for_a_host_that_never_answered(
     @click.command()
     @options.download
     def limits(**values: Any) -> Limits:
-        return options.download_from(values).limits
+        return asked.download_from(values).limits
 
     found = limits.main(given, standalone_mode=False)
     assert tries == (found.retries, found.connect_tries)
