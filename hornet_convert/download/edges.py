@@ -82,23 +82,24 @@ class Hosts:
     def __init__(self) -> None:
         self.answered: set[str] = set()
         self.unreachable: set[str] = set()
-        self._receiving: Counter[str] = Counter()
+        self.given: Counter[str] = Counter()  # how often one of them has ended sending
+        self._asked: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
-    def receiving(self, host: str) -> Iterator[None]:
-        """While a file arrives from a host."""
+    def asking(self, host: str) -> Iterator[None]:
+        """From a request to the end of its answer."""
         with self._lock:
-            self._receiving[host] += 1
+            self._asked[host] += 1
         try:
             yield
         finally:
             with self._lock:
-                self._receiving[host] -= 1
+                self._asked[host] -= 1
 
     def busy(self, host: str) -> int:
-        """How many files arrive from a host now."""
-        return self._receiving[host]
+        """How many answers of a host are awaited or arrive now."""
+        return self._asked[host]
 
 
 @dataclass(frozen=True)

@@ -133,11 +133,9 @@ class Transfer:
             if self.part.size - high >= self.edges.limits.substantial:
                 policy.reset()
                 high = self.part.size
-            if fault.status in CROWDED and (others := self.edges.hosts.busy(self._host)):
-                self._say("waiting", f"{fault.reason}: waiting for the other download from there")
-                while self.edges.hosts.busy(self._host) >= others:
-                    self.edges.check()
-                    self.edges.cancel.wait(TICK)
+            if fault.status in CROWDED and self._waited_for_others(fault):
+                policy.reset()
+                self.edges.pause(self.edges.limits.backoff)  # servers notice late that one ended
                 continue
             wait = policy.next_wait(fault)
             if wait is None:
@@ -145,6 +143,17 @@ class Transfer:
                 raise fault
             self._say("retrying", f"{fault.reason}; next try in {wait:.1f} s")
             self.edges.pause(wait)
+
+    def _waited_for_others(self, fault: FaultError) -> bool:
+        """Whether the host was sending to another download, which got what it asked for."""
+        hosts, host = self.edges.hosts, self._host
+        given = hosts.given[host]
+        if hosts.busy(host):
+            self._say("waiting", f"{fault.reason}: waiting for the other download from there")
+        while hosts.busy(host) and hosts.given[host] == given:
+            self.edges.check()
+            self.edges.cancel.wait(TICK)
+        return hosts.given[host] > given
 
     def _say(self, phase: Phase, detail: str | None = None) -> None:
         self.report(phase, self.part.size, self._total(), detail)
@@ -218,7 +227,10 @@ class Transfer:
         headers = self._range_headers(span)
         self._say("connecting")
         try:
-            with answer(session, self.asked.url, headers, self.edges, self.asked.headers) as found:
+            with (
+                self.edges.hosts.asking(self._host),
+                answer(session, self.asked.url, headers, self.edges, self.asked.headers) as found,
+            ):
                 body = body_of(found.status, found.headers)
                 if isinstance(body, str):
                     raise FaultError(f"got {body}", again=False, status=416)
@@ -304,20 +316,21 @@ class Transfer:
         most = total or self.edges.limits.max_bytes
         if total is not None:
             part.check_space(total)
-        with self.edges.hosts.receiving(self._host):
-            try:
-                while span.left != 0 and not self._errors and (data := found.read()):
-                    received += len(data)
-                    part.append(span, data)
-                    if part.size > most:
-                        part.restart(None)
-                        raise FaultError(f"more than {most} bytes arrived", again=False)
-                    self._follower.check()
-                    self._say("downloading")
-                    self.edges.hold_back(len(data))
-            except FaultError as fault:
-                fault.reason += f", after {part.size} of {total or 'unknown'} bytes" * fault.again
-                raise
+        try:
+            while span.left != 0 and not self._errors and (data := found.read()):
+                received += len(data)
+                part.append(span, data)
+                if part.size > most:
+                    part.restart(None)
+                    raise FaultError(f"more than {most} bytes arrived", again=False)
+                self._follower.check()
+                self._say("downloading")
+                self.edges.hold_back(len(data))
+        except FaultError as fault:
+            fault.reason += f", after {part.size} of {total or 'unknown'} bytes" * fault.again
+            raise
+        finally:
+            self.edges.hosts.given[self._host] += 1
         if span.left or (span.left is None and body.length not in (None, received)):
             self.edges.check()
             raise FaultError(f"cut after {part.size} of {total or 'unknown'} bytes", again=True)

@@ -481,6 +481,7 @@ def test_a_host_that_allows_one_connection(setup: Setup) -> None:
         for at in range(0, len(setup.good), 20_000):
             exchange.body(setup.good[at : at + 20_000])
             time.sleep(0.02)
+        time.sleep(0.2)  # a server notices late that a connection is over
         busy.clear()
 
     setup.server.answers = [one_at_a_time]
