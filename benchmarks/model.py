@@ -88,8 +88,8 @@ def engines(name: str, batch: int, rounds: int) -> tuple[dict[str, list[float]],
     pixels = torch.randint(256, (batch, 224, 224, 3), generator=torch.Generator().manual_seed(0))
     images = pixels.to(torch.uint8)
     on_torch = TorchEngine(model, torch.device("cpu"))
-    one, two = on_torch.logits(images.numpy()), graph.logits(images.numpy())
-    if abs(one - two).max() / abs(one).max() > CLOSE:
+    item, two = on_torch.logits(images.numpy()), graph.logits(images.numpy())
+    if abs(item - two).max() / abs(item).max() > CLOSE:
         raise SystemExit(f"{name}: ONNX Runtime computes something else")
     what = f"{name}, batch {batch}"
     seconds = take_turns(

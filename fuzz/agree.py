@@ -159,11 +159,11 @@ def _calls(a: Call, b: Any) -> Iterable[Part] | str:
         parts = (a.args, a.elements or [], pairs, a.states or [])
         return zip(_OF_FOREIGN, parts, (b.args, b.elements, b.pairs, b.states), strict=True)
     if name == "builtins.set" and isinstance(b, set):
-        elements = a.args[0] if a.how == "called" and a.args else []
+        elements = a.args[0] if a.way == "called" and a.args else []
         return (("", Set(elements, False), b),) if isinstance(elements, list) else ()
     if name not in KNOWN:
         return f"a call of {name} and {_shown(b)}"
-    if name not in _PLAIN or a.how != "called":  # ours gives no value that could be wrong
+    if name not in _PLAIN or a.way != "called":  # ours gives no value that could be wrong
         return ()
     try:
         value = _PLAIN[name](*a.args)

@@ -50,8 +50,8 @@ def _last_words(arguments: list[str]) -> tuple[int, bytes]:
     hint = "Run the same command again to resume the downloads." if downloads else None
     error = InterruptedByUserError("interrupted", hint=hint)
     if not wants_document(arguments):
-        said = f"Error: {error.message}\n" + (f"Hint: {hint}\n" if hint else "")
-        return 2, said.encode()
+        text = f"Error: {error.message}\n" + (f"Hint: {hint}\n" if hint else "")
+        return 2, text.encode()
     import json
 
     from hornet_convert.report.report import Report

@@ -188,7 +188,7 @@ def _how_far(event: Event) -> str:
 def _rate(event: Event, course: _Course, now: float) -> str:
     """Bytes per second of what came in this run, and how long the rest takes at that rate."""
     rate = (event.done - course.had) / max(now - course.began, 1e-3)
-    said = f"{rate / 1e6:.1f} MB/s"
+    text = f"{rate / 1e6:.1f} MB/s"
     if event.total and rate and event.done < event.total:
-        said += f", {(event.total - event.done) / rate:.0f} s left"
-    return said
+        text += f", {(event.total - event.done) / rate:.0f} s left"
+    return text

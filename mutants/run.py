@@ -126,9 +126,9 @@ class Bench:
             return {"exit": type(error).__name__, "facts": {}}
 
 
-def _same(one: Outcome, other: Outcome) -> bool:
+def _same(item: Outcome, other: Outcome) -> bool:
     """Whether two outcomes cannot be told apart; how a refusal is worded does not matter."""
-    return bool(json.loads(json.dumps(one)) == json.loads(json.dumps(other)))
+    return bool(json.loads(json.dumps(item)) == json.loads(json.dumps(other)))
 
 
 def _read(folder: Path, name: str) -> object:

@@ -54,8 +54,8 @@ def row(tensor: torch.Tensor) -> list[Any]:
     return [dtype, list(tensor.shape), hashlib.sha256(data).hexdigest()]
 
 
-def _form(form: small.Form, model: str, **how: Any) -> Callable[[Path], object]:
-    return lambda path: small.write(path, form, model, **how)
+def _form(form: small.Form, model: str, **settings: Any) -> Callable[[Path], object]:
+    return lambda path: small.write(path, form, model, **settings)
 
 
 def _saved(make: Callable[[], object], zipped: bool = True) -> Callable[[Path], None]:
@@ -141,8 +141,8 @@ def _exchanged() -> object:
 
 def _several() -> object:
     """Two sets that only a key tells apart, deep down."""
-    one, two = small.tensors("w8-gf64"), small.tensors("w8-gf64", label="two")
-    return {"runs": {"first": {"model": one}, "last.best": {"model": two}}}
+    item, two = small.tensors("w8-gf64"), small.tensors("w8-gf64", label="two")
+    return {"runs": {"first": {"model": item}, "last.best": {"model": two}}}
 
 
 def _deep() -> object:

@@ -38,7 +38,7 @@ class Hub:
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)
     url: str = ""
 
-    def environment(self, home: Path, **own: str) -> dict[str, str]:
+    def environment(self, home: Path, **ours: str) -> dict[str, str]:
         """The environment of a process whose Hub this is."""
         outside = {name: text for name, text in os.environ.items() if not name.startswith("HF_")}
         return {
@@ -50,15 +50,15 @@ class Hub:
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
             "NO_PROXY": "127.0.0.1",
-            **own,
+            **ours,
         }
 
     def commit(self, repo: str, files: Files, branch: str = "main") -> str:
         """Put files on a branch; the commit."""
         of_repo = self.repos.setdefault(repo, {})
         of_repo[branch] = {**of_repo.get(branch, {}), **files}
-        said = [f"{name} {hashlib.sha256(data).hexdigest()}" for name, data in files.items()]
-        oid = hashlib.sha1("\n".join([repo, branch, *said]).encode()).hexdigest()
+        text = [f"{name} {hashlib.sha256(data).hexdigest()}" for name, data in files.items()]
+        oid = hashlib.sha1("\n".join([repo, branch, *text]).encode()).hexdigest()
         self.commits[oid] = of_repo[branch]
         return oid
 

@@ -120,7 +120,7 @@ def test_failures_are_one_document_too(
 
 
 @pytest.mark.parametrize(
-    ("raised", "code", "said"),
+    ("raised", "code", "text"),
     [
         (MemoryError(), 6, "out-of-memory"),
         (ZeroDivisionError("division by zero"), 6, "internal"),
@@ -134,7 +134,7 @@ def test_what_no_command_expects_has_a_code_too(
     monkeypatch: pytest.MonkeyPatch,
     raised: BaseException,
     code: int,
-    said: str,
+    text: str,
 ) -> None:
     """A mistake of ours is not the file's, nor is a lack of memory.
 
@@ -146,7 +146,7 @@ def test_what_no_command_expects_has_a_code_too(
 
     monkeypatch.setattr("hornet_convert.api.checkpoints.verify", fails)
     found, result = document(capsys, verify)
-    assert (found, result["error"]["code"]) == (code, said)
+    assert (found, result["error"]["code"]) == (code, text)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -173,14 +173,14 @@ def test_only_a_conversion_says_what_was_written(
     """What was to be written and was not is told; `verify` writes nothing anyway."""
     convert = ["convert", *verify[1:], "--out", str(tmp_path / "out")]
     wrong = ["--sha256", "0" * 64]
-    said = []
+    text = []
     for arguments in ([*verify, *wrong], [*convert, *wrong], convert):
         run(arguments)
-        said.append(capsys.readouterr().out)
-    assert "written" not in said[0]
-    assert said[1].endswith("No output file was created.\n")
+        text.append(capsys.readouterr().out)
+    assert "written" not in text[0]
+    assert text[1].endswith("No output file was created.\n")
     (result,) = (tmp_path / "out").glob("*.safetensors")
-    assert said[2].endswith(f"written   {result}\n")
+    assert text[2].endswith(f"written   {result}\n")
 
 
 def test_a_conversion_needs_no_torch(verify: list[str], tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def nan(tensor: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    ("key", "change", "code", "said"),
+    ("key", "change", "code", "text"),
     [
         ("stages.2.7.norm1.weight", nan, "values", "stages.2.blocks.7.norm1.weight"),
         ("stages.1.2.gamma2", lambda t: t * 0 + 1e-6, "values", "stages.1.blocks.2.gamma2"),
@@ -156,14 +156,14 @@ def test_wrong_tensors_fail_and_leave_nothing(
     key: str,
     change: Callable[[torch.Tensor], torch.Tensor],
     code: str,
-    said: str,
+    text: str,
 ) -> None:
     """The check that is meant fails, and names the tensor and what is wrong with it."""
     weights = small.tensors("w8")
     report = converted(tmp_path, weights | {key: change(weights[key])})
     check = row(report, code)
     assert check.status == "fail"
-    assert said in check.detail
+    assert text in check.detail
     assert report.output is None
     assert not list((tmp_path / "out").glob("*"))
 
@@ -180,11 +180,11 @@ def test_missing_and_strange_keys_are_all_listed(tmp_path: Path) -> None:
     weights["gamma"] = torch.ones(3)
     torch.save({"model": weights}, tmp_path / "in.pth")
     report = convert(tmp_path / "in.pth", Request(tmp_path / "out"), forward=False)
-    said = row(report, "keys").detail
+    text = row(report, "keys").detail
     assert row(report, "keys").status == "fail"
     named = "3 missing, stages.2.blocks.3, mlp.fc1.weight, mlp.fc2.bias, head.norm, surprise, gamma"
     for offender in named.split(", "):
-        assert offender in said
+        assert offender in text
     assert row(report, "forward").status == "not checked"
     assert not (tmp_path / "out").exists()
 

@@ -153,12 +153,12 @@ def test_averaged_weights_are_not_recorded_as_the_published_ones(tmp_path: Path)
     """After fetch --ema or --key, a plain fetch of the same file passes, and the other way."""
     folder = tmp_path / "mirror"
     row = small.published(folder, "training-zip", "w8")
-    how = Download(Cache.at(tmp_path / "cache"), (str(folder),), "mirror", forward=False)
+    settings = Download(Cache.at(tmp_path / "cache"), (str(folder),), "mirror", forward=False)
     plain = Request(tmp_path / "out")
     averaged, by_key = replace(plain, ema=True), replace(plain, key="model_ema")
     fingerprints = []
     for request in (averaged, by_key, plain, averaged, plain):
-        (report,) = fetch([row], how, request)
+        (report,) = fetch([row], settings, request)
         assert "pass" == report.status, report.first_failure
         fingerprints.append(report.fingerprint)
     assert fingerprints[0] == fingerprints[1] == fingerprints[3]

@@ -31,7 +31,7 @@ def published(
 
 
 @pytest.fixture
-def how(tmp_path: Path) -> Download:
+def settings(tmp_path: Path) -> Download:
     """A cache of its own, and a mirror alone."""
     mirror = str(tmp_path / "mirror")
     return Download(Cache.at(tmp_path / "cache"), (mirror,), "mirror", forward=False)
@@ -39,7 +39,7 @@ def how(tmp_path: Path) -> Download:
 
 @pytest.mark.parametrize("where", ["obtain", "convert"])
 @pytest.mark.parametrize(
-    ("failure", "code", "said"),
+    ("failure", "code", "text"),
     [
         (MemoryError(), "out-of-memory", "not enough memory"),
         (RuntimeError("a bug"), "internal", "an error in hornet-convert itself"),
@@ -49,12 +49,12 @@ def how(tmp_path: Path) -> Download:
 )
 def test_one_models_failure_is_its_own(
     tmp_path: Path,
-    how: Download,
+    settings: Download,
     monkeypatch: pytest.MonkeyPatch,
     where: str,
     failure: Exception,
     code: str,
-    said: str,
+    text: str,
 ) -> None:
     """Out of memory or a mistake of ours: its report says so, exit code 6; the others go on."""
     rows = published(tmp_path / "mirror", {name: name for name in NAMES})
@@ -66,24 +66,26 @@ def test_one_models_failure_is_its_own(
         return right(what, *arguments, **options)
 
     monkeypatch.setattr(fetching, where, failing)
-    reports = {report.name: report for report in fetch(rows, how, Request(tmp_path / "out"))}
+    reports = {report.name: report for report in fetch(rows, settings, Request(tmp_path / "out"))}
     assert reports.keys() == set(NAMES)
     assert reports["w8"]
     assert reports["w16-gf"]
     error = reports["w8-gf"].error
     assert error is not None
     assert (error.code, error.exit_code) == (code, 6)
-    assert said in error.what
+    assert text in error.what
     assert reports["w8-gf"].status == "error"
     assert worst_exit_code(list(reports.values())) == 6
 
 
-def test_a_row_is_named_after_the_model_that_was_asked_for(tmp_path: Path, how: Download) -> None:
+def test_a_row_is_named_after_the_model_that_was_asked_for(
+    tmp_path: Path, settings: Download
+) -> None:
     """Also where another model's file came: in the JSON, the JUnit file and the pages."""
     rows = published(tmp_path / "mirror", {"w8": "w8", "w8-gf": "w8"})
     reports = list[Report]()
     seconds = list[float]()
-    for report, took in validate(rows, how):
+    for report, took in validate(rows, settings):
         reports.append(report)
         seconds.append(took)
     assert sorted(str(report.name) for report in reports) == ["w8", "w8-gf"]
@@ -99,25 +101,25 @@ def test_a_row_is_named_after_the_model_that_was_asked_for(tmp_path: Path, how: 
     assert pages == {"index.html", "w8.html", "w8-gf.html"}
 
 
-def test_nothing_is_kept_of_what_validate_converted(tmp_path: Path, how: Download) -> None:
+def test_nothing_is_kept_of_what_validate_converted(tmp_path: Path, settings: Download) -> None:
     """No result, no record, no temporary folder; and no report names one."""
     [row] = published(tmp_path / "mirror", {"w8": "w8"})
-    [(report, _)] = validate([row], how)
+    [(report, _)] = validate([row], settings)
     assert report
     assert report.output is None
     assert json.dumps(report.to_json())
-    assert not [path for path in how.cache.folder.rglob("*") if "validate" in str(path)]
+    assert not [path for path in settings.cache.folder.rglob("*") if "validate" in str(path)]
 
 
 @pytest.mark.parametrize("order", [(False, True, False), (True, False, True)])
 def test_averaged_weights_and_plain_ones_are_fetched_in_any_order(
-    tmp_path: Path, how: Download, order: tuple[bool, ...]
+    tmp_path: Path, settings: Download, order: tuple[bool, ...]
 ) -> None:
     """They are one file with two fingerprints: neither is asked of the other."""
     rows = published(tmp_path / "mirror", {"w8": "w8"}, "training-zip")
     words = []
     for ema in order:
-        [report] = fetch(rows, how, Request(tmp_path / "out", ema=ema))
+        [report] = fetch(rows, settings, Request(tmp_path / "out", ema=ema))
         assert report, report.first_failure
         words.append("" if report.verdict is None else report.verdict.word)
     assert words == ["consistent", "seen before", "seen before"]

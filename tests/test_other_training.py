@@ -243,14 +243,14 @@ def test_what_is_something_else_is_named(tmp_path: Path) -> None:
     save(module.state_dict(), checkpoint_id=folder, no_dist=True)
     whole = saved(tmp_path, Whole(2, 2), "whole.pth")
     only = saved(tmp_path, {"optimizer": torch.optim.Adam(module.parameters()).state_dict()}, "o")
-    for path, said in {
+    for path, text in {
         script: "TorchScript",
         program: r"exported program \(\.pt2\)",
         folder: "torch.distributed.checkpoint",
         whole: "whole pickled module",
         only: "only an optimizer's state",
     }.items():
-        with pytest.raises(FileRefusedError, match=said) as raised:
+        with pytest.raises(FileRefusedError, match=text) as raised:
             verify(path, forward=False)
         assert raised.value.hint
         if path in (script, program, folder):

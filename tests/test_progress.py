@@ -83,13 +83,13 @@ def test_a_line_at_the_start_every_ten_seconds_and_at_the_end() -> None:
     """With bytes, source, and the rate of this run: what was there already is none of it."""
     now = 0.0
     lines = TransferLines(lambda: now)
-    said = []
+    text = []
     for second in range(26):
         now = float(second)
         event = Event("tiny", "mirror", "downloading", 50_000_000 + 1_000_000 * second, 100_000_000)
-        said.append(lines.line(event))
-    said.append(lines.line(Event("tiny", "mirror", "done", 100_000_000, 100_000_000)))
-    assert [line for line in said if line] == [
+        text.append(lines.line(event))
+    text.append(lines.line(Event("tiny", "mirror", "done", 100_000_000, 100_000_000)))
+    assert [line for line in text if line] == [
         "tiny: mirror: downloading, 50,000,000 of 100,000,000 bytes (50%)",
         "tiny: mirror: 60,000,000 of 100,000,000 bytes (60%), 1.0 MB/s, 40 s left",
         "tiny: mirror: 70,000,000 of 100,000,000 bytes (70%), 1.0 MB/s, 30 s left",

@@ -74,9 +74,9 @@ def test_a_reader_that_goes_changes_no_exit_code(ckpt: Path, arguments: str, cod
 )
 def test_a_full_stdout_is_told_without_a_traceback(arguments: str, code: int) -> None:
     """What cannot be written is a disk error, unless there is another to tell of."""
-    found, said = shell(f"{TOOL} {arguments} >/dev/full")
+    found, text = shell(f"{TOOL} {arguments} >/dev/full")
     assert found == code
-    assert "Traceback" not in said
+    assert "Traceback" not in text
 
 
 @pytest.mark.parametrize("reader", ["| true", ">/dev/full", ">&-", "2>&-", "2>/dev/full"])
@@ -84,17 +84,17 @@ def test_validate_works_on_for_nobody(ckpt: Path, tmp_path: Path, reader: str) -
     """Whoever reads stdout and stderr: a failed check is 1, and its files are written."""
     ckpt.rename(tmp_path / zoo.find("tiny").file_name)
     files = [tmp_path / "result.json", tmp_path / "result.xml"]
-    how = f"--source mirror --mirror {tmp_path} --cache {tmp_path / 'cache'} --no-forward"
+    settings = f"--source mirror --mirror {tmp_path} --cache {tmp_path / 'cache'} --no-forward"
     written = f"--json {files[0]} --junit {files[1]}"
-    assert shell(f"{TOOL} validate tiny {how} {written} {reader}")[0] == 1
+    assert shell(f"{TOOL} validate tiny {settings} {written} {reader}")[0] == 1
     assert all(file.stat().st_size for file in files)
 
 
 def test_quiet_says_nothing(ckpt: Path, tmp_path: Path) -> None:
     """With --quiet stderr has the reason and nothing else."""
     ckpt.rename(tmp_path / zoo.find("tiny").file_name)
-    how = f"--source mirror --mirror {tmp_path} --cache {tmp_path / 'cache'} --quiet"
-    code, told = shell(f"{TOOL} fetch tiny {how}")
+    settings = f"--source mirror --mirror {tmp_path} --cache {tmp_path / 'cache'} --quiet"
+    code, told = shell(f"{TOOL} fetch tiny {settings}")
     assert code == 1
     assert all(line.startswith(("Error: ", "Hint: ")) for line in told.splitlines())
 

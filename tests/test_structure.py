@@ -60,7 +60,7 @@ def imports(tree: ast.Module) -> list[str]:
     return [name.replace(".", "/") for name in found]
 
 
-def own(tree: ast.Module) -> set[str]:
+def ours(tree: ast.Module) -> set[str]:
     """The rooms of this package that a module imports from."""
     inside = [name for name in imports(tree) if name.startswith("hornet_convert/")]
     names = [room(name.removeprefix("hornet_convert/")) for name in inside]
@@ -72,7 +72,7 @@ def test_imports_go_one_way() -> None:
     later = {
         (module, other)
         for module, tree in TREES.items()
-        for other in own(tree)
+        for other in ours(tree)
         if LAYERS.index(other) > LAYERS.index(room(module))
     }
     assert later == set()

@@ -136,7 +136,7 @@ def test_several_files_end_with_a_table(capsys: Capture, ckpt: Path, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "text"),
     [
         ("verify", "no checkpoint is named"),
         ("convert {ckpt} --out x.safetensors", "--out names a folder, not a file"),
@@ -146,12 +146,12 @@ def test_several_files_end_with_a_table(capsys: Capture, ckpt: Path, tmp_path: P
     ],
 )
 def test_mistakes_are_named(
-    capsys: Capture, ckpt: Path, tmp_path: Path, command: str, said: str
+    capsys: Capture, ckpt: Path, tmp_path: Path, command: str, text: str
 ) -> None:
     """Before anything is done, with what to do."""
     assert run(command.format(ckpt=ckpt, folder=tmp_path).split()) == 2
     shown = capsys.readouterr()
-    assert said in shown.err
+    assert text in shown.err
     assert "Hint: " in shown.err
     assert shown.out == ""
 

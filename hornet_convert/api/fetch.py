@@ -74,8 +74,8 @@ class Download:
         if network_is_off():
             object.__setattr__(self, "offline", True)
         if token := os.environ.get(TOKEN):
-            own = (("Authorization", f"Bearer {token}"), *self.headers)
-            object.__setattr__(self, "headers", own)
+            ours = (("Authorization", f"Bearer {token}"), *self.headers)
+            object.__setattr__(self, "headers", ours)
 
     def sources(self, model: zoo.Published) -> list[Source]:
         """Where a model can come from, in order.
@@ -96,7 +96,7 @@ class Download:
 
 def fetch(
     models: Sequence[zoo.Published],
-    how: Download,
+    settings: Download,
     request: Request,
     *,
     events: Callable[[Event], None] = ignore,
@@ -110,7 +110,7 @@ def fetch(
 
     Raises UsageError or DiskError for what can be known to be wrong before anything is downloaded.
     """
-    if how.quiet:
+    if settings.quiet:
         events, progress = ignore, lambda name: None
     if os.path.exists(request.out) and not os.path.isdir(request.out):  # noqa: PTH110, PTH112 - never raise
         raise DiskError(
@@ -119,46 +119,48 @@ def fetch(
             hint="Name another folder.",
         )
     for model in models:
-        how.sources(model)
+        settings.sources(model)
     if request.onnx is not None:
         from hornet_convert.onnx.make import required
 
         required(request)
-    return _fetch(models, how, request, events, progress)
+    return _fetch(models, settings, request, events, progress)
 
 
 def _fetch(
     models: Sequence[zoo.Published],
-    how: Download,
+    settings: Download,
     request: Request,
     events: Callable[[Event], None],
     progress: Callable[[str], Progress | None],
 ) -> Iterator[Report]:
     cancel = threading.Event()
-    edges = Edges(limits=how.limits, progress=events, cancel=cancel)
+    edges = Edges(limits=settings.limits, progress=events, cancel=cancel)
 
-    def one(model: zoo.Published) -> Fetched:
-        sources, force = how.sources(model), how.refetch
-        return obtain(model, sources, how.cache, offline=how.offline, force=force, edges=edges)
+    def item(model: zoo.Published) -> Fetched:
+        sources, force = settings.sources(model), settings.refetch
+        return obtain(
+            model, sources, settings.cache, offline=settings.offline, force=force, edges=edges
+        )
 
-    for outcome in fetch_many(models, one, jobs=how.jobs, cancel=cancel):
+    for outcome in fetch_many(models, item, jobs=settings.jobs, cancel=cancel):
         model, got = outcome.model, outcome.fetched
         if got is None:
             yield _without_file(model, outcome.error)
             continue
-        report = _converted(got, how, request, edges, progress(model.name))
+        report = _converted(got, settings, request, edges, progress(model.name))
         try:
-            if report and not how.keep and got.kept:
-                how.cache.discard(model.name, got.source)
+            if report and not settings.keep and got.kept:
+                settings.cache.discard(model.name, got.source)
             if not report and got.kept and (problem := _problem(report, request)) is not None:
                 came = not got.from_cache
-                times = how.cache.set_aside(model.name, got.source, problem, came=came)
-                said = "the file is set aside in the cache: the next run fetches it again"
+                times = settings.cache.set_aside(model.name, got.source, problem, came=came)
+                text = "the file is set aside in the cache: the next run fetches it again"
                 if times > 1:
-                    said = f"this very file came {times} times: --refetch fetches it again"
-                report = replace(report, notes=(*report.notes, said))
+                    text = f"this very file came {times} times: --refetch fetches it again"
+                report = replace(report, notes=(*report.notes, text))
             elif report and got.kept:
-                how.cache.set_aside(model.name, got.source, None)
+                settings.cache.set_aside(model.name, got.source, None)
         except DiskError as error:
             report = replace(
                 report, notes=(*report.notes, f"the cache is as it was: {error.message}")
@@ -167,7 +169,7 @@ def _fetch(
 
 
 def _converted(
-    got: Fetched, how: Download, request: Request, edges: Edges, progress: Progress | None
+    got: Fetched, settings: Download, request: Request, edges: Edges, progress: Progress | None
 ) -> Report:
     """Convert what was downloaded, and remember it if everything passed.
 
@@ -175,8 +177,8 @@ def _converted(
     """
     chosen = request.chooses
     try:
-        record = TrustRecord(how.cache.trust_path, edges=edges)
-        own = replace(
+        record = TrustRecord(settings.cache.trust_path, edges=edges)
+        ours = replace(
             request,
             model=got.model.name,
             row=got.model,
@@ -184,7 +186,7 @@ def _converted(
             notes=got.notes,
             claims=(*request.claims, *_claims(got, record, of_weights=not chosen)),
         )
-        report = convert(got.path, own, forward=how.forward, progress=progress)
+        report = convert(got.path, ours, forward=settings.forward, progress=progress)
         if report and report.fingerprint is not None:
             try:
                 record.record(
@@ -227,12 +229,12 @@ def _without_file(model: zoo.Published, error: HornetConvertError | None) -> Rep
     """The report of a model whose file could not be had, or was another one."""
     if isinstance(error, ChecksumMismatchError):
         found = error.found_digest or f"another length, {error.size:,} bytes"
-        said = f"{error.origin} says {error.expected_digest}; the file has {found}"
+        text = f"{error.origin} says {error.expected_digest}; the file has {found}"
         return Report(
             asked=model.name,
             model=model.name,
             sha256=error.found_digest,
-            checks=(failed("checksum", said),),
+            checks=(failed("checksum", text),),
             error=error,
         )
     return Report(asked=model.name, model=model.name, error=error)

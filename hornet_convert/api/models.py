@@ -141,7 +141,7 @@ def create_model(
             dtype=dtype,
         )
     else:
-        how = Download(
+        settings = Download(
             Cache.at(cache),
             None if mirror is None else (os.fspath(mirror),),
             source,
@@ -150,7 +150,7 @@ def create_model(
             quiet=not progress,
         )
         with Bars() as bars:
-            path = fetched(zoo.find(name), how, events=bars.download, progress=bars.conversion)
+            path = fetched(zoo.find(name), settings, events=bars.download, progress=bars.conversion)
         model = load_for_training(
             path, classes, seed=seed, drop_path=drop_path, device=device, dtype=dtype
         )

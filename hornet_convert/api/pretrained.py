@@ -28,7 +28,7 @@ from hornet_convert.report.progress import Progress
 
 def pretrained(
     model: zoo.Published,
-    how: Download,
+    settings: Download,
     *,
     events: Callable[[Event], None] = ignore,
     progress: Callable[[str], Progress | None] = lambda name: None,
@@ -41,10 +41,10 @@ def pretrained(
     Raises CheckFailedError if a check of the checkpoint failed, another HornetConvertError if no
     source can be reached, the file is not a checkpoint, or it cannot be written.
     """
-    slot = how.cache.converted(model.name)
-    if not how.refetch and (kept := _kept(slot, model, how)) is not None:
+    slot = settings.cache.converted(model.name)
+    if not settings.refetch and (kept := _kept(slot, model, settings)) is not None:
         return kept
-    if how.quiet:
+    if settings.quiet:
         events = ignore
     if not slot.may_be_written():
         slot = Cache.of_user().converted(model.name)
@@ -57,19 +57,19 @@ def pretrained(
         disk_errors(slot.folder, "using the cache", OPTION),
         exclusive(slot.lock, Edges(progress=events), waiting),
     ):
-        kept = None if how.refetch else _kept(slot, model, how)
-        return kept or _convert(model, how, slot, events, progress)
+        kept = None if settings.refetch else _kept(slot, model, settings)
+        return kept or _convert(model, settings, slot, events, progress)
 
 
 def _convert(
     model: zoo.Published,
-    how: Download,
+    settings: Download,
     slot: Slot,
     events: Callable[[Event], None],
     progress: Callable[[str], Progress | None],
 ) -> Path:
     request = Request(slot.folder, force=True)  # a damaged file may have the name
-    [report] = fetch([model], how, request, events=events, progress=progress)
+    [report] = fetch([model], settings, request, events=events, progress=progress)
     if report.error is not None:
         if report.error.hint is not None:  # the result lies in the cache
             report.error.hint = report.error.hint.replace("--out", OPTION)
@@ -82,7 +82,7 @@ def _convert(
             hint=f"`hornet-convert fetch {model.name}` shows all checks; --refetch downloads anew.",
         )
     path, source = Path(report.output), report.source or {}
-    came_from = next(s for s in how.sources(model) if _is_from(source, s))
+    came_from = next(s for s in settings.sources(model) if _is_from(source, s))
     slot.record(
         path.name,
         model=model.name,
@@ -101,16 +101,16 @@ def _is_from(told: Mapping[str, Any], source: Source) -> bool:
     return told["name"] == source.name and same
 
 
-def _kept(slot: Slot, model: zoo.Published, how: Download) -> Path | None:
+def _kept(slot: Slot, model: zoo.Published, settings: Download) -> Path | None:
     """The result that is kept in a slot, if it is whole and came from one of the sources.
 
     Offline, who names no source means whatever there is.
     """
-    sources = how.sources(model)
+    sources = settings.sources(model)
     entry = slot.legible_entry()
     if entry is None or not (path := slot.folder / entry.file).is_file():
         return None
-    any_will_do = how.offline and how.choice == "auto" and not how.mirrors
+    any_will_do = settings.offline and settings.choice == "auto" and not settings.mirrors
     known = any((entry.source, entry.location) == (s.name, s.location) for s in sources)
     if not (known or any_will_do):
         return None

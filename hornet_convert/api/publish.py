@@ -47,7 +47,7 @@ def publish(
     request: Request,
     *,
     push: str | None = None,
-    how: Download | None = None,
+    settings: Download | None = None,
     forward: bool = True,
     events: Callable[[Event], None] = ignore,
     progress: Callable[[str], Progress | None] = lambda name: None,
@@ -57,7 +57,7 @@ def publish(
     Parameters
     ----------
     what
-        One of the nine by any of its names, which is fetched by `how`; or a checkpoint, or a folder
+        One of the nine by any of its names, fetched as `settings` say; or a checkpoint, or a folder
         with one. A file of the name goes first.
     request
         As for `convert`, in the reference layout and safetensors; `onnx` with the weights inside
@@ -65,7 +65,7 @@ def publish(
     push
         ORG/REPO on the Hub, made if need be; by huggingface_hub, whose HF_ENDPOINT and HF_TOKEN
         count. Only the files made here are uploaded.
-    how, forward, events, progress
+    settings, forward, events, progress
         As for `fetch` and `convert`.
 
     Returns
@@ -83,11 +83,11 @@ def publish(
     HornetConvertError
         What `convert` raises.
     """
-    _require_possible(request, push, how)
+    _require_possible(request, push, settings)
     found = meant(os.fspath(what))
     with temporary_folder(request.out, _SCRATCH) as folder:
         plain = replace(request, out=folder, onnx=None, keep=True)
-        report = _converted(found, plain, how, forward, events, progress)
+        report = _converted(found, plain, settings, forward, events, progress)
         onnx = None
         if report and report.output is not None and request.onnx is not None:
             report, onnx = _with_onnx(report, folder, cases_for(request) if forward else None)
@@ -102,7 +102,7 @@ def publish(
     return report if push is None else _pushed(report, push, tuple(digests))
 
 
-def _require_possible(request: Request, push: str | None, how: Download | None) -> None:
+def _require_possible(request: Request, push: str | None, settings: Download | None) -> None:
     if request.layout != "reference" or request.format != "safetensors":
         raise UsageError(
             "a repository holds the reference layout, in safetensors",
@@ -116,7 +116,7 @@ def _require_possible(request: Request, push: str | None, how: Download | None) 
         required(request)
     if push is not None:
         require_repository(push)
-        if network_is_off() or (how is not None and how.offline):
+        if network_is_off() or (settings is not None and settings.offline):
             raise UsageError(
                 "--push needs the network, which is off limits",
                 hint="Leave out --push, or allow it: no --offline, no HORNET_CONVERT_OFFLINE.",
@@ -139,7 +139,7 @@ def meant(text: str) -> zoo.Published | Path:
 def _converted(
     found: zoo.Published | Path,
     request: Request,
-    how: Download | None,
+    settings: Download | None,
     forward: bool,
     events: Callable[[Event], None],
     progress: Callable[[str], Progress | None],
@@ -147,8 +147,8 @@ def _converted(
     if isinstance(found, Path):
         return convert(found, request, forward=forward, progress=progress(found.name))
     request.edits.check(found.architecture, request.layout)
-    how = replace(how or Download(Cache.at()), forward=forward)
-    [report] = fetch([found], how, request, events=events, progress=progress)
+    settings = replace(settings or Download(Cache.at()), forward=forward)
+    [report] = fetch([found], settings, request, events=events, progress=progress)
     return report
 
 
@@ -226,12 +226,12 @@ def _recorded(out: Path, digests: Mapping[str, str]) -> dict[str, str]:
     """The files that were made here before, of the same weights: their SHA-256 by name."""
     text = read_text(out / RECORD) or b""
     try:
-        said = {each["name"]: each["digest"]["sha256"] for each in json.loads(text)["subject"]}
+        reason = {each["name"]: each["digest"]["sha256"] for each in json.loads(text)["subject"]}
     except (ValueError, TypeError, LookupError, RecursionError):
         return {}
-    if said.get(SAFETENSORS) != digests[SAFETENSORS]:
+    if reason.get(SAFETENSORS) != digests[SAFETENSORS]:
         return {}
-    return {**said, RECORD: hashlib.sha256(text).hexdigest()}
+    return {**reason, RECORD: hashlib.sha256(text).hexdigest()}
 
 
 def _pushed(report: Report, repository: str, names: Sequence[str]) -> Report:

@@ -22,7 +22,7 @@ from hornet_convert.report.report import Report
 
 def validate(
     models: Sequence[zoo.Published],
-    how: Download,
+    settings: Download,
     *,
     statistics: bool = False,
     onnx: Onnx | None = None,
@@ -36,10 +36,10 @@ def validate(
     The seconds are those from one report to the next: downloads run ahead of the conversions.
     """
     with contextlib.ExitStack() as stack:
-        folder = _scratch_folder(stack, how.cache.folder)
+        folder = _scratch_folder(stack, settings.cache.folder)
         begun = time.monotonic()
         request = Request(folder, statistics=statistics, keep=False, onnx=onnx)
-        for report in fetch(models, how, request, events=events, progress=progress):
+        for report in fetch(models, settings, request, events=events, progress=progress):
             for path in list(folder.glob("[!.]*")):
                 path.unlink()
             now = time.monotonic()

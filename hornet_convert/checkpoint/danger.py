@@ -123,14 +123,14 @@ def danger(globals_used: Mapping[str, str]) -> list[tuple[str, str]]:
     before showing. Empty if every name is known to do no harm.
     """
     found = []
-    for name, how in globals_used.items():
+    for name, way in globals_used.items():
         plain = _plain(name)
         if plain in _HARMLESS or plain in CALLS or plain in REFUSED_CALLS or _is_type(plain):
             continue
-        if plain == _GETATTR and how == "named" and _CALLER not in globals_used:
+        if plain == _GETATTR and way == "named" and _CALLER not in globals_used:
             continue
         reason = _known(plain) or f"code of {plain.partition('.')[0]!r} that nothing is known about"
-        found.append((name, f"{_HOW[how]}: {reason}"))
+        found.append((name, f"{_HOW[way]}: {reason}"))
     return found
 
 

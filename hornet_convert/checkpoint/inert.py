@@ -37,17 +37,17 @@ class Call:
     """What would come out of calling or building something foreign. Nothing was called.
 
     `function` is a Global or the outcome of another Call, `kwargs` a Dict of named arguments or
-    None, `how` "called" (REDUCE) or "built" (NEWOBJ, OBJ, INST): an instance of a class.
+    None, `way` "called" (REDUCE) or "built" (NEWOBJ, OBJ, INST): an instance of a class.
     """
 
-    __slots__ = ("args", "elements", "function", "how", "kwargs", "pairs", "states")
+    __slots__ = ("args", "elements", "function", "kwargs", "pairs", "states", "way")
 
     def __init__(
-        self, function: object, args: tuple[object, ...], how: str, kwargs: object = None
+        self, function: object, args: tuple[object, ...], way: str, kwargs: object = None
     ) -> None:
         self.function = function
         self.args = args
-        self.how = how
+        self.way = way
         self.kwargs = kwargs
         self.elements: list[object] | None = None  # appended: the object is a kind of list
         self.pairs: Dict | None = None  # set by key: the object is a kind of dict
@@ -131,7 +131,7 @@ def describe(value: object) -> str:
             return f"set of {len(value.elements)}"
         case Global():
             return f"the name {printable(value.dotted)}"
-        case Call(how="built"):
+        case Call(way="built"):
             return f"an instance of {printable(value.type_name)}"
         case Call():
             return f"the outcome of {printable(value.type_name)}()"

@@ -23,7 +23,7 @@ def namespaced(facts: Mapping[str, str]) -> dict[str, str]:
     return {f"{PREFIX}{name}": text for name, text in facts.items()}
 
 
-def own(metadata: Mapping[str, str]) -> dict[str, str]:
+def ours(metadata: Mapping[str, str]) -> dict[str, str]:
     """The facts of ours among a file's metadata, by their short names."""
     return {
         name.removeprefix(PREFIX): text

@@ -180,9 +180,9 @@ def _extension(m: Machine, raw: bytes) -> None:
     m.stack.append(m.named("copyreg.extension", str(_count(raw))))
 
 
-def _make(m: Machine, how: str, kwargs: object = None) -> None:
+def _make(m: Machine, way: str, kwargs: object = None) -> None:
     args, function = m.stack.pop(), m.stack.pop()
-    m.make(function, args, how, kwargs)
+    m.make(function, args, way, kwargs)
 
 
 def _instance(m: Machine, cls: object, args: list[object]) -> None:

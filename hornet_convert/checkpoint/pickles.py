@@ -110,24 +110,24 @@ class Machine:
         self.globals_used.setdefault(found.dotted, "named")
         return found
 
-    def make(self, function: object, args: object, how: str, kwargs: object = None) -> None:
+    def make(self, function: object, args: object, way: str, kwargs: object = None) -> None:
         """Push the outcome of a call or of building an instance."""
         if not isinstance(args, tuple):
             raise MalformedError("the arguments of a call are not a tuple", found=describe(args))
         if not isinstance(function, Global | Call):
             what = "a call of something that cannot be called"
             raise MalformedError(what, found=describe(function))
-        call = Call(function, args, how, kwargs)
+        call = Call(function, args, way, kwargs)
         self.stack.append(self._of_name(call, function) if isinstance(function, Global) else call)
 
     def _of_name(self, call: Call, function: Global) -> object:
         name = function.dotted
         match call.args:
             # How protocols before 4 write the name of a method.
-            case (Global() as cls, str() as attribute) if call.how == "called" and name in _GETATTR:
+            case (Global() as cls, str() as attribute) if call.way == "called" and name in _GETATTR:
                 return self.named(cls.module, f"{cls.name}.{attribute}")
-        if _RANK[self.globals_used.get(name, "named")] < _RANK[call.how]:
-            self.globals_used[name] = call.how
+        if _RANK[self.globals_used.get(name, "named")] < _RANK[call.way]:
+            self.globals_used[name] = call.way
         result = self.meaning.call(call)
         if isinstance(result, Dict):
             self.spend(8 * len(result.flat))  # copied from an argument

@@ -148,8 +148,8 @@ def _partly(names: list[str], naming: Naming) -> list[str]:
     carrying = sum(naming.of(name) != name for name in ours)
     if not naming.shown or naming.only or carrying == len(ours):
         return []
-    said = f"the prefix {naming.shown!r}: on {carrying} of {len(ours)} keys only, taken off these"
-    return [said]
+    text = f"the prefix {naming.shown!r}: on {carrying} of {len(ours)} keys only, taken off these"
+    return [text]
 
 
 def _named(weights: Pairs, naming: Naming, path: tuple[str, ...]) -> dict[str, Tensor]:
@@ -165,9 +165,9 @@ def _named(weights: Pairs, naming: Naming, path: tuple[str, ...]) -> dict[str, T
     named = [(naming.of(name), value) for name, value in weights if _is_text(name)]
     names = [name for name, _ in named if name is not None]
     doubled = [name for name, count in Counter(names).items() if count > 1]
-    own = [row for row in weights if not _is_text(row[0]) or naming.of(row[0]) is not None]
-    refused = [row for row in own if isinstance(row[1], RefusedTensor)]
-    foreign = [row for row in own if not isinstance(row[1], Tensor | RefusedTensor)]
+    ours = [row for row in weights if not _is_text(row[0]) or naming.of(row[0]) is not None]
+    refused = [row for row in ours if isinstance(row[1], RefusedTensor)]
+    foreign = [row for row in ours if not isinstance(row[1], Tensor | RefusedTensor)]
     for what, error, offenders in (
         ("keys that are not names", MalformedError, strange),
         ("doubled keys", MalformedError, [printable(name) for name in doubled]),

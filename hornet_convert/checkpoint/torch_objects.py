@@ -129,7 +129,7 @@ def _made(call: Call) -> object:
     if name in REFUSED_CALLS:
         return RefusedTensor(REFUSED_CALLS[name])
     action = CALLS.get(name)
-    if action is None or (call.how == "built" and name not in _CLASSES):
+    if action is None or (call.way == "built" and name not in _CLASSES):
         return call
     return action(call)
 
@@ -255,7 +255,7 @@ def _size(call: Call) -> object:
 def _dict(call: Call) -> object:
     """An empty dict, one made from pairs as Python 2 wrote it, or the copy of a dict."""
     name = call.type_name.rpartition(".")[2]
-    if call.how == "called" and len(call.args) == 1:
+    if call.way == "called" and len(call.args) == 1:
         (made_from,) = call.args
         if isinstance(made_from, Dict):
             return Dict(list(made_from.flat), name)

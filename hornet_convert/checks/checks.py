@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from hornet_convert.checkpoint.metadata import own
+from hornet_convert.checkpoint.metadata import ours
 from hornet_convert.checks.findings import Findings
 from hornet_convert.family import zoo
 from hornet_convert.family.architecture import LAYER_SCALE_INIT
@@ -40,8 +40,8 @@ def checksum_row(sha256: str, claims: Sequence[Claim]) -> Check:
     of_file = [claim for claim in claims if claim.kind == "sha256"]
     wrong = contradicted(sha256, None, of_file)
     if wrong:
-        said = "; ".join(f"{claim.origin} says {printable(claim.digest)}" for claim in wrong)
-        return failed("checksum", f"{said}; the file's SHA-256 is {sha256}")
+        detail = "; ".join(f"{claim.origin} says {printable(claim.digest)}" for claim in wrong)
+        return failed("checksum", f"{detail}; the file's SHA-256 is {sha256}")
     agreeing = [
         claim.origin + ("" if claim.is_full else f" ({len(claim.digest)} digits)")
         for claim in of_file
@@ -64,11 +64,11 @@ def reference(findings: Findings) -> Check:
     agreeing = [claim for claim in findings.claims if claim.accepts(sha256, computed)]
     verdict = judge(False, sha256, computed, findings.file.identity.name, agreeing)
     if not verdict.reaches(findings.require):
-        said = f"{findings.require} is required, and the file is {_agrees(verdict)}"
+        detail = f"{findings.require} is required, and the file is {_agrees(verdict)}"
         if findings.require == "authentic":
-            said += "; only a whole digest from elsewhere can make it that: --sha256, --against, "
-            said += "or `hornet-convert pins merge`"
-        return failed("reference", said)
+            detail += "; only a whole digest from elsewhere can make it that: --sha256, --against, "
+            detail += "or `hornet-convert pins merge`"
+        return failed("reference", detail)
     return reference_row(verdict)
 
 
@@ -183,8 +183,8 @@ def values(findings: Findings) -> Check:
         return failed("values", "; ".join(problems))
     biases = "1 bias is" if len(zero) == 1 else f"{len(zero)} biases are"
     also = f" ({biases}: {by_block(zero)})" if zero else ""
-    said = f"{len(seen)} tensors finite, no weight all zero{also}, layer scales trained"
-    return passed("values", said)
+    detail = f"{len(seen)} tensors finite, no weight all zero{also}, layer scales trained"
+    return passed("values", detail)
 
 
 def parameters(findings: Findings) -> Check:
@@ -200,20 +200,22 @@ def parameters(findings: Findings) -> Check:
     defined = sum(math.prod(shapes[name]) for name in identity.names.values())
     published = identity.architecture.parameters(row.published_classes)
     at_published = total - defined + published
-    said = f"{total:,} in the file"
+    detail = f"{total:,} in the file"
     if identity.num_classes != row.published_classes:
-        said += f", {at_published:,} with {row.published_classes} classes"
+        detail += f", {at_published:,} with {row.published_classes} classes"
     if not row.parameters_are_right and at_published == published:
-        said += f"; the published {row.parameters_m} M is an erratum: {row.errata[0]}"
-        return passed("parameters", said)
+        detail += f"; the published {row.parameters_m} M is an erratum: {row.errata[0]}"
+        return passed("parameters", detail)
     agrees = abs(at_published / 1e6 - row.parameters_m) <= zoo.PARAMETERS_TOLERANCE_M
-    return (passed if agrees else failed)("parameters", f"{said}; published: {row.parameters_m} M")
+    return (passed if agrees else failed)(
+        "parameters", f"{detail}; published: {row.parameters_m} M"
+    )
 
 
 def fingerprint(findings: Findings) -> Check:
     """The weights have the fingerprint the file records for itself."""
     computed = findings.fingerprint
-    recorded = own(findings.file.checkpoint.metadata).get("fingerprint")
+    recorded = ours(findings.file.checkpoint.metadata).get("fingerprint")
     if computed is None:
         return not_checked("fingerprint", "the keys are not those of a model")
     if recorded is None:
@@ -281,15 +283,15 @@ def _agrees(verdict: Verdict) -> str:
 
 def _differs(known: Claim, findings: Findings) -> str:
     digests, computed = findings.digests, findings.fingerprint or "no fingerprint"
-    said = f"{known.origin} says {known.digest}, the weights have {computed}"
+    detail = f"{known.origin} says {known.digest}, the weights have {computed}"
     if not known.tensors:
-        return said
+        return detail
     names = [name for name in digests if known.tensors.get(name) != digests[name]]
     names += [name for name in known.tensors if name not in digests]
     if len(names) == len(digests.keys() | known.tensors):
-        return f"{said}; every tensor differs"
+        return f"{detail}; every tensor differs"
     differ = "1 tensor differs" if len(names) == 1 else f"{len(names)} tensors differ"
-    return f"{said}; {differ}: {by_block(names)}"
+    return f"{detail}; {differ}: {by_block(names)}"
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -167,9 +167,9 @@ def _verified(envelope: object, key: Path) -> bytes | None:
         return None
     for signature, public in itertools.product(signed.signatures.values(), keys):
         # The name that a signer gives its key says nothing about it.
-        own = Signature(public.keyid, signature.signature)
+        ours = Signature(public.keyid, signature.signature)
         with contextlib.suppress(UnverifiedSignatureError, VerificationError):
-            public.verify_signature(own, signed.pae())
+            public.verify_signature(ours, signed.pae())
             return bytes(signed.payload) if signed.payload_type == PAYLOAD else None
     return None
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hornet_convert.checkpoint.folder import file_of
-from hornet_convert.checkpoint.metadata import own
+from hornet_convert.checkpoint.metadata import ours
 from hornet_convert.checkpoint.reader import open_checkpoint
 from hornet_convert.checks.checks import run_checks
 from hornet_convert.checks.findings import Findings
@@ -232,7 +232,7 @@ def _notes(findings: Findings) -> list[str]:
             f"--key {raw} takes them"
         )
     notes += [Aside(f"dropped: {line}") for line in state.dropped]
-    edits = file_names.history(own(findings.file.checkpoint.metadata).get("edits", ""), ())
+    edits = file_names.history(ours(findings.file.checkpoint.metadata).get("edits", ""), ())
     if edits:
         notes.append(
             f"the file says that its weights were edited ({', '.join(edits)}): they are not the "

@@ -66,13 +66,13 @@ def claims_from(
     from hornet_convert.download.trust import TrustRecord
     from hornet_convert.report.claims import given
 
-    subject, said = file_of(subject), []
+    subject, text = file_of(subject), []
     if values["sha256"] is not None:
-        said.append(given(values["sha256"]))
+        text.append(given(values["sha256"]))
     if values["against"] is not None:
-        said.append(against(values["against"], subject, progress))
-    said += claims_beside(subject, values["signed_by"])
-    return said + claims_of(TrustRecord(values["cache"].trust_path).pins())
+        text.append(against(values["against"], subject, progress))
+    text += claims_beside(subject, values["signed_by"])
+    return text + claims_of(TrustRecord(values["cache"].trust_path).pins())
 
 
 def download_from(values: Mapping[str, Any]) -> Download:

@@ -39,7 +39,7 @@ def _ckpt(text: str, callback: Callable[..., Any] | None) -> Callable[[F], F]:
 ckpt = _ckpt(
     "The checkpoint: .pth in any container and layout, .safetensors or .onnx, or a folder with "
     "model.safetensors.",
-    values.one,
+    values.item,
 )
 ckpts = together(
     click.argument("files", nargs=-1, metavar="FILE...", type=PATH),

@@ -174,11 +174,11 @@ def _line(row: Compared) -> str:
     line += f" on {printable(pin.first_seen)}"
     if other is None or row.state == "known":
         return line
-    said = printable(other.claim("sha256", binding=False).origin, 1000)
+    text = printable(other.claim("sha256", binding=False).origin, 1000)
     found = "" if row.state == "agrees" else f": {other.sha256}, {other.size:,} bytes"
     if row.state == "contradicts" and other.sha256 == pin.sha256:
         found += f", fingerprint {other.fingerprint} and not {pin.fingerprint}"
-    return f"{line}\n{'':<11}  {'as' if row.state == 'agrees' else 'but'} {said}{found}"
+    return f"{line}\n{'':<11}  {'as' if row.state == 'agrees' else 'but'} {text}{found}"
 
 
 def _document(file: Path) -> list[Pin]:

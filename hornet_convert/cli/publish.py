@@ -76,7 +76,7 @@ def publish_command(
             what,
             request,
             push=push,
-            how=asked.download_from(values),
+            settings=asked.download_from(values),
             forward=not values["no_forward"],
             events=bars.download,
             progress=bars.conversion,

@@ -44,7 +44,7 @@ def _facts(found: Inspection) -> list[tuple[str, str]]:
     ema, raw = (path and " → ".join(path) for path in (found.ema_wrapper, found.raw_wrapper))
     taken = "shown here" if found.is_ema else "--ema shows them"
     dtypes = ", ".join(f"{count} {dtype}" for dtype, count in found.dtypes.items())
-    said = [
+    text = [
         ("file", found.path),
         ("size", f"{found.size:,} bytes"),
         ("container", found.container),
@@ -63,7 +63,7 @@ def _facts(found: Inspection) -> list[tuple[str, str]]:
         ),
         ("problem", found.problem),
     ]
-    return [(label, value) for label, value in said if value]
+    return [(label, value) for label, value in text if value]
 
 
 def _blocks(found: Inspection) -> Table:

@@ -88,11 +88,11 @@ def _evaluated(evaluation: Evaluation) -> str:
     name = f"{row.label} ({row.name})" if row else evaluation.model
     images = evaluation.tally.images
     rate = images / max(evaluation.seconds, 1e-9)
-    said = [
+    text = [
         f"{name} at {evaluation.resolution} × {evaluation.resolution}",
         f"{counted(images, 'image')} of {counted(evaluation.dataset.classes, 'class', 'classes')}",
         f"{evaluation.skipped_images:,} skipped" if evaluation.skipped_images else "",
         f"{evaluation.seconds:.1f} s ({rate:.1f} images/s)",
         f"{evaluation.processes} processes" if evaluation.processes > 1 else "",
     ]
-    return f"{printable(str(evaluation.dataset.source), 400)}: {', '.join(filter(None, said))}"
+    return f"{printable(str(evaluation.dataset.source), 400)}: {', '.join(filter(None, text))}"

@@ -98,7 +98,7 @@ def cache(context: click.Context, parameter: click.Parameter, value: str | None)
     return Cache.at(value)
 
 
-def one(context: click.Context, parameter: click.Parameter, values: Sequence[Path]) -> Path | None:
+def item(context: click.Context, parameter: click.Parameter, values: Sequence[Path]) -> Path | None:
     """The one file that is named; a second one is not dropped in silence."""
     if len(values) > 1:
         raise click.BadParameter("give one file")

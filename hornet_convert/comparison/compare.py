@@ -33,20 +33,20 @@ def compare(a: Path, b: Path, *, ema: bool = False, progress: Progress | None = 
         One of the files cannot be read as a checkpoint, or B has no averaged weights.
     """
     with open_checkpoint(a) as first, open_checkpoint(b) as second:
-        one = _look_at(examine(first), progress)
+        item = _look_at(examine(first), progress)
         two = _look_at(examine(second, ema=ema), progress)
-        common = [name for name in one.tensors if name in two.tensors]
-        shapes = {name: (one.tensors[name].shape, two.tensors[name].shape) for name in common}
+        common = [name for name in item.tensors if name in two.tensors]
+        shapes = {name: (item.tensors[name].shape, two.tensors[name].shape) for name in common}
         shaped = [name for name, (a_shape, b_shape) in shapes.items() if a_shape == b_shape]
-        differing = [name for name in shaped if one.contents[name] != two.contents[name]]
+        differing = [name for name in shaped if item.contents[name] != two.contents[name]]
         return Comparison(
-            one.side,
+            item.side,
             two.side,
             len(shaped) - len(differing),
-            tuple(name for name in one.tensors if name not in two.tensors),
-            tuple(name for name in two.tensors if name not in one.tensors),
+            tuple(name for name in item.tensors if name not in two.tensors),
+            tuple(name for name in two.tensors if name not in item.tensors),
             tuple(Reshaped(name, *shapes[name]) for name in common if name not in shaped),
-            _changes(one, two, differing, progress),
+            _changes(item, two, differing, progress),
         )
 
 
@@ -64,8 +64,8 @@ class _Seen(NamedTuple):
 
 def _look_at(file: ModelFile, progress: Progress | None) -> _Seen:
     checkpoint, identity, tensors = file.checkpoint, file.identity, file.state.tensors
-    said = reading(progress, f"reading {checkpoint.path.name}")
-    seen = scan(checkpoint, tensors, look_at_values=False, progress=said)
+    text = reading(progress, f"reading {checkpoint.path.name}")
+    seen = scan(checkpoint, tensors, look_at_values=False, progress=text)
     known = identity.architecture is not None
     keys = _named(file)
     side = Side(
@@ -100,17 +100,17 @@ def _named(file: ModelFile) -> dict[str, str]:
 
 
 def _changes(
-    one: _Seen, two: _Seen, differing: list[str], progress: Progress | None
+    first: _Seen, two: _Seen, differing: list[str], progress: Progress | None
 ) -> tuple[Change, ...]:
     """Read the tensors that differ, side by side."""
-    counts = Counter(one.contents.values())
-    places = {content: name for name, content in one.contents.items()}
-    total, done = sum(one.tensors[name].nbytes for name in differing), 0
+    counts = Counter(first.contents.values())
+    places = {content: name for name, content in first.contents.items()}
+    total, done = sum(first.tensors[name].nbytes for name in differing), 0
     changes = []
     for name in differing:
-        a, b, content = one.tensors[name], two.tensors[name], two.contents[name]
+        a, b, content = first.tensors[name], two.tensors[name], two.contents[name]
         comparer = Comparer(a.dtype, b.dtype)
-        for x, y in zip(pieces(one.checkpoint, a), pieces(two.checkpoint, b), strict=True):
+        for x, y in zip(pieces(first.checkpoint, a), pieces(two.checkpoint, b), strict=True):
             comparer.update(x, y)
         # Where several tensors are alike, as biases of zeros are, it says nothing.
         same_as = places[content] if counts[content] == 1 else None

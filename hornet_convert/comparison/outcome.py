@@ -142,8 +142,8 @@ class Comparison:
             parts = [*damage, f"Different models{which}"]
         elif self.changed:
             parts.append(_in_words(self.look, self.changed))
-        one = self.same == 1
-        common = f"{self.same} {'tensor is' if one else 'tensors are'} the same bit for bit"
+        first = self.same == 1
+        common = f"{self.same} {'tensor is' if first else 'tensors are'} the same bit for bit"
         if not parts:
             return f"The same weights: all {common}."
         return ". ".join([*parts, common if self.same else "No tensor is the same"]) + "."
@@ -214,20 +214,20 @@ def _in_words(seen: Look, changes: Sequence[Change]) -> str:
         return f"{count} other last digits: the same numbers, computed or rounded otherwise"
     if seen == "scale":
         factors = [difference.factor for difference in differences]
-        said = f"a factor of its own, {min(factors):.6g} to {max(factors):.6g}"
+        text = f"a factor of its own, {min(factors):.6g} to {max(factors):.6g}"
         if max(factors) - min(factors) <= 1e-5 * max(map(abs, factors)):
-            said = f"{factors[0]:.6g}"
-        return f"A change of scale: {where} of B is that of A times {said}"
+            text = f"{factors[0]:.6g}"
+        return f"A change of scale: {where} of B is that of A times {text}"
     if seen == "few":
         elements = sum(difference.different for difference in differences)
         numbers = "1 number differs" if elements == 1 else f"{elements} numbers differ"
         return f"{numbers}, in {where}: an edit, or damaged bytes"
     if seen == "ema":
-        said = f"median {statistics.median(d.distance for d in differences):.2%}"
+        text = f"median {statistics.median(d.distance for d in differences):.2%}"
         if known := [d.correlation for d in differences if not math.isnan(d.correlation)]:
-            said += f", correlation {statistics.median(known):.4f}"
+            text += f", correlation {statistics.median(known):.4f}"
         return (
-            f"{count} a small and smooth change ({said}): "
+            f"{count} a small and smooth change ({text}): "
             "an averaged (EMA) twin, or another moment of the same training"
         )
     if seen == "moved":
@@ -235,8 +235,8 @@ def _in_words(seen: Look, changes: Sequence[Change]) -> str:
         return f"Tensors under other names: {listed(pairs)}"
     if seen == "mixed":
         counts = Counter(change.look for change in changes).most_common()
-        said = ", ".join(f"{number} {_WORDS[kind]}" for kind, number in counts)
-        return f"Changes of several kinds ({said}): {where}"
+        text = ", ".join(f"{number} {_WORDS[kind]}" for kind, number in counts)
+        return f"Changes of several kinds ({text}): {where}"
     if {change.name for change in changes} <= set(CLASSIFIER):
         return "Another classifier (head.fc)"
     return f"Other weights in {len(changes)} tensors: {where}"

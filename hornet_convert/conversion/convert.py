@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from hornet_convert.checkpoint.metadata import own
+from hornet_convert.checkpoint.metadata import ours
 from hornet_convert.checkpoint.reader import open_checkpoint
 from hornet_convert.checks.checks import run_checks
 from hornet_convert.checks.findings import Findings
@@ -84,7 +84,7 @@ def _converted(
 ) -> Report:
     """Write a sound state dict to a temporary file, prove it, and publish it."""
     asked = wanted(file, request)
-    edits = file_names.history(own(file.checkpoint.metadata).get("edits", ""), made.tokens)
+    edits = file_names.history(ours(file.checkpoint.metadata).get("edits", ""), made.tokens)
     seen, fingerprint, losses = write(
         file, made, request.format, edits, result, reading(progress, "converting")
     )
@@ -97,7 +97,7 @@ def _converted(
         file, seen, proof.check, tuple(request.claims), level, back.check, too_large
     )
     rows = run_checks(findings)
-    if back.said is None or any(row.status == "fail" for row in rows):
+    if back.recorded is None or any(row.status == "fail" for row in rows):
         return _report(findings, rows, request, progress)
     # Other weights in the file than its plain ones are not those that its published name means.
     row = None if request.chooses else request.row or _published(file, seen)
@@ -132,7 +132,7 @@ def _converted(
     )
     told = provenance(report, file, request, final.name)
     record = json.dumps(told, indent=2, allow_nan=False).encode() + b"\n"
-    problem = back.said.contradicted(Path(report.output or final), json.loads(record))
+    problem = back.recorded.contradicted(Path(report.output or final), json.loads(record))
     problem = problem or in_the_way(final, back.sha256, request.force)
     if problem is not None:
         findings = replace(findings, readback=failed("readback", problem))

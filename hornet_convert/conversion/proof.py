@@ -52,21 +52,21 @@ def overflow(plan: Plan, losses: Mapping[str, Losses]) -> str | None:
 def edits_note(plan: Plan, losses: Mapping[str, Losses]) -> list[str]:
     """What was changed, in a sentence; empty if nothing was."""
     parts = plan.parts.values()
-    said = []
+    text = []
     if resized := sum(part.resized for part in parts):
         side = plan.architecture.resolution
-        said.append(f"{resized} filters resized for {side}×{side} images")
+        text.append(f"{resized} filters resized for {side}×{side} images")
     if plan.rows is not None:
-        said.append(f"{len(plan.rows)} rows of the classifier taken, those of ImageNet-1k")
+        text.append(f"{len(plan.rows)} rows of the classifier taken, those of ImageNet-1k")
     if plan.left_out:
-        said.append(f"left out: {by_block(plan.left_out)}")
+        text.append(f"left out: {by_block(plan.left_out)}")
     recast = sum(part.recast for part in parts)
     if plan.rounded:
         vanished = sum(loss.vanished for loss in losses.values())
-        said.append(f"{recast} tensors rounded to {plan.rounded}, {vanished} numbers to zero")
+        text.append(f"{recast} tensors rounded to {plan.rounded}, {vanished} numbers to zero")
     elif recast:
-        said.append(f"{recast} tensors written in a wider type, exactly")
-    if not said:
+        text.append(f"{recast} tensors written in a wider type, exactly")
+    if not text:
         return []
-    edited = "; ".join(said)
+    edited = "; ".join(text)
     return [f"edited: {edited}. The verdict is on the source, not on what was made of it"]

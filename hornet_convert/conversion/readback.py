@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from hornet_convert.checkpoint.metadata import own
+from hornet_convert.checkpoint.metadata import ours
 from hornet_convert.checkpoint.reader import Checkpoint
 from hornet_convert.checkpoint.tensors import Tensor
 from hornet_convert.checks.model_file import ModelFile
@@ -68,7 +68,7 @@ class Back:
     check: Check
     sha256: str = ""
     stamp: Stamp = (0, 0, 0, 0)
-    said: Facts | None = None
+    recorded: Facts | None = None
 
 
 def wanted(file: ModelFile, request: Request) -> Wanted | Check:
@@ -108,12 +108,12 @@ def read_back(
     problem = next(_other_tensors(asked, result, tensors, loaded), None)
     if problem is not None:
         return Back(failed("readback", problem))
-    said = facts(file, request, asked.choice, asked.source, asked.result, before, after)
+    recorded = facts(file, request, asked.choice, asked.source, asked.result, before, after)
     problems = (
         _other_bytes(file, seen, asked, before, after),
         _other_numbers(file.checkpoint, asked, result, tensors),
-        form_problems(result, asked.result, tensors, said.metadata, after),
-        _otherwise_loaded(loaded, asked, said, after),
+        form_problems(result, asked.result, tensors, recorded.metadata, after),
+        _otherwise_loaded(loaded, asked, recorded, after),
     )
     problem = next(itertools.chain(*problems), None)
     if problem is not None:
@@ -128,7 +128,7 @@ def read_back(
         told += ", read by the safetensors library"
     else:
         told += "; torch.load was not tried" if loaded is None else ", read by torch.load"
-    return Back(passed("readback", told), after.sha256, written, said)
+    return Back(passed("readback", told), after.sha256, written, recorded)
 
 
 def _other_tensors(
@@ -160,8 +160,8 @@ def _other_bytes(
             yield f"the source is damaged: {key} does not match its CRC"
         if crc is None and file.checkpoint.container == "zip":
             yield f"the CRC that a zip archive has of {key} was not looked at"
-    told, ours = file.checkpoint.metadata, "hornet_convert."
-    if {f"{ours}{n}" for n in own(told)} != {name for name in told if name.startswith(ours)}:
+    told, prefix = file.checkpoint.metadata, "hornet_convert."
+    if {f"{prefix}{n}" for n in ours(told)} != {name for name in told if name.startswith(prefix)}:
         yield "what the source says of itself was not understood"
     digests = {key: before.digests[key] for key in asked.source.tensors}
     if (seen.sha256, seen.digests) != (before.sha256, digests):
@@ -178,7 +178,7 @@ def _other_numbers(
 
 
 def _otherwise_loaded(
-    loaded: Loaded | str | None, asked: Wanted, said: Facts, after: Reading
+    loaded: Loaded | str | None, asked: Wanted, recorded: Facts, after: Reading
 ) -> Iterator[str]:
     """What torch reads otherwise."""
     if loaded is None or isinstance(loaded, str):
@@ -200,12 +200,12 @@ def _otherwise_loaded(
         yield f"torch.load reads other tensors: {listed(differing)}"
     if list(loaded["tensors"]) != list(wanted) or loaded["kind"] != "OrderedDict":
         yield "torch.load reads no state dict in the order of the computation"
-    if loaded["meta"] not in (None, said.metadata):
+    if loaded["meta"] not in (None, recorded.metadata):
         yield "torch.load reads another meta than the metadata"
 
 
-def _differing(one: Mapping[str, object], other: Mapping[str, object]) -> list[str]:
-    return sorted(key for key in one.keys() | other if one.get(key) != other.get(key))
+def _differing(first: Mapping[str, object], other: Mapping[str, object]) -> list[str]:
+    return sorted(key for key in first.keys() | other if first.get(key) != other.get(key))
 
 
 def _holds(source: Checkpoint, expected: Expected, result: Checkpoint, tensor: Tensor) -> bool:
@@ -224,8 +224,8 @@ def _holds(source: Checkpoint, expected: Expected, result: Checkpoint, tensor: T
         bool((taken == given).all())
         if expected.dtype == TYPES[was.dtype.torch]
         else is_rounded(taken, given, TYPES[was.dtype.torch], expected.dtype)
-        for one, other in pairs
-        for taken, given in zip(pieces(source, one), pieces(result, other), strict=True)
+        for first, other in pairs
+        for taken, given in zip(pieces(source, first), pieces(result, other), strict=True)
     )
 
 

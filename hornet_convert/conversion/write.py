@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hornet_convert.checkpoint.metadata import namespaced, own
+from hornet_convert.checkpoint.metadata import namespaced, ours
 from hornet_convert.checkpoint.reader import Checkpoint
 from hornet_convert.checks.fingerprint import fingerprint
 from hornet_convert.checks.model_file import ModelFile
@@ -48,7 +48,7 @@ def write(
     """
     facts = {"model": plan.architecture.name, "layout": plan.target}
     facts |= {"edits": " ".join(edits)} if edits else {}
-    if file.state.is_ema or own(file.checkpoint.metadata).get("weights") == "averaged":
+    if file.state.is_ema or ours(file.checkpoint.metadata).get("weights") == "averaged":
         facts["weights"] = "averaged"
     unknown = namespaced({**facts, "fingerprint": UNKNOWN_FINGERPRINT})
     form: PthFile | SafetensorsFile = (

@@ -122,8 +122,8 @@ def from_cache(job: Job, source: Source, want: Wanted | None) -> Fetched | None:
         if (entry.source, entry.location) != (source.name, source.location):
             return None
         if entry.refused == 1 and not job.offline:
-            said = f"the cached file turned out wrong ({entry.problem}): fetching it again"
-            job.report(source, "retrying", detail=said)
+            text = f"the cached file turned out wrong ({entry.problem}): fetching it again"
+            job.report(source, "retrying", detail=text)
             return None
         digest, size = _hashed(job, source, path, entry.size)
     want = want or _as_stored(job, source, entry)
@@ -131,9 +131,9 @@ def from_cache(job: Job, source: Source, want: Wanted | None) -> Fetched | None:
     violated = want.violated_by(digest) if stored.accepts(digest) else stored
     if violated is None:
         if entry.refused:
-            said = f"this very file came {entry.refused} times and was wrong: {entry.problem}; "
-            said += "--refetch fetches it again, --source and --mirror name another source"
-            want = replace(want, notes=(*want.notes, said))
+            text = f"this very file came {entry.refused} times and was wrong: {entry.problem}; "
+            text += "--refetch fetches it again, --source and --mirror name another source"
+            want = replace(want, notes=(*want.notes, text))
         return job.fetched(source, want, path, digest, size, kept=True, from_cache=True)
     if job.offline:
         raise ChecksumMismatchError(str(path), size, violated, digest)

@@ -165,9 +165,9 @@ class Answer:
         what = disguise(head[:SNIFF_BYTES], kind)
         if what is not None:
             heading = self.title() if what == "an HTML page" else None
-            said = f"titled “{heading}”, " if heading else ""
+            text = f"titled “{heading}”, " if heading else ""
             kind = f"type {printable(kind, 60)}" if kind else "no content type"
-            reason = f"got {what}, not a checkpoint ({said}status {self.status}, {kind})"
+            reason = f"got {what}, not a checkpoint ({text}status {self.status}, {kind})"
             raise FaultError(reason, again=False)
 
     def title(self) -> str | None:
@@ -181,18 +181,22 @@ class Answer:
 
 @contextlib.contextmanager
 def answer(
-    session: requests.Session, url: str, headers: Mapping[str, str], edges: Edges, own: Headers = ()
+    session: requests.Session,
+    url: str,
+    headers: Mapping[str, str],
+    edges: Edges,
+    ours: Headers = (),
 ) -> Iterator[Answer]:
     """The answer to a GET, redirects followed.
 
-    Every header that decides about resuming is the caller's; `own` are those of the source, for its
-    own host alone. Status 200 and 206 are given back; every other is a FaultError.
+    Every header that decides about resuming is the caller's; `ours` are those of the source, for
+    its own host alone. Status 200 and 206 are given back; every other is a FaultError.
     """
     home, origin = url, _origin(url)
     with Watchdog(edges) as watchdog:
         for _ in range(edges.limits.redirects + 1):
             edges.check()
-            sent = dict(own) if _origin(url) == origin else {}
+            sent = dict(ours) if _origin(url) == origin else {}
             with faults(url), watchdog.waiting():
                 response = session.get(
                     url,
@@ -237,9 +241,9 @@ def _redirected(url: str, location: str) -> str:
     return target
 
 
-def _refused(found: Answer, said: str) -> FaultError:
+def _refused(found: Answer, text: str) -> FaultError:
     status = found.status
-    reason = f"{status} {printable(said, 60)}".strip()
+    reason = f"{status} {printable(text, 60)}".strip()
     if found.headers.get("content-type", "").lower().startswith("text/html"):
         heading = found.title()
         reason += ", an HTML page" + (f" titled “{heading}”" if heading else "")
@@ -282,8 +286,8 @@ def _explained(error: Exception, url: str) -> FaultError:
         return any(isinstance(cause, kinds) for cause in causes)
 
     if "CA certificate bundle" in innermost:
-        said = "REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE names no file"
-        return FaultError(f"{said}: {innermost}", again=False, connected=False)
+        text = "REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE names no file"
+        return FaultError(f"{text}: {innermost}", again=False, connected=False)
     if has(requests.exceptions.ProxyError):
         proxy = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url)) or ""
         place = printable(without_secrets(proxy), 100)
@@ -291,9 +295,9 @@ def _explained(error: Exception, url: str) -> FaultError:
         return FaultError(reason, again="407" not in innermost, connected=False)
     if has(requests.exceptions.SSLError) and "EOF" not in innermost:
         return FaultError(f"no safe connection to {host}: {innermost}", again=False)
-    for kinds, said in _UNCONNECTED:
+    for kinds, text in _UNCONNECTED:
         if has(*kinds):
-            return FaultError(said.format(host=host), again=True, connected=False)
+            return FaultError(text.format(host=host), again=True, connected=False)
     if has(IncompleteRead):
         return FaultError(f"{host} cut the connection", again=True)
     usage = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, ValueError)
@@ -343,7 +347,7 @@ def small_document(
     url: str,
     limit: int,
     edges: Edges,
-    own: Headers,
+    ours: Headers,
     say: Callable[[str], None],
 ) -> bytes | None:
     """A short document whole, or at least its first `limit` bytes; None if there is none.
@@ -354,12 +358,12 @@ def small_document(
     policy = Policy(edges, url)
     while True:
         try:
-            with answer(session, url, {}, edges, own) as found:
+            with answer(session, url, {}, edges, ours) as found:
                 text = bytearray()
                 while len(text) < limit and (data := found.read()):
                     text += data
-                said = found.headers.get("content-length", "")
-                if said.isdecimal() and len(text) < min(limit, int(said)):
+                reason = found.headers.get("content-length", "")
+                if reason.isdecimal() and len(text) < min(limit, int(reason)):
                     raise FaultError(f"cut after {len(text)} bytes", again=True)
             page = disguise(bytes(text[:SNIFF_BYTES]), None) == "an HTML page"
             return None if page or found.status != 200 else bytes(text)

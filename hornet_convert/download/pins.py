@@ -75,14 +75,14 @@ class Pin:
         """What it says of the file, or of the weights in it."""
         where = f"{self.source} {self.location}"
         by = printable(self.by, 100)
-        said = (
+        text = (
             f"the record of {by} (seen on {self.first_seen}, from {where})"
             if by
             else f"the trust record (first seen here on {self.first_seen}, from {where})"
         )
         digest = self.sha256 if kind == "sha256" else self.fingerprint or ""
         authority: Literal["seen", "independent"] = "independent" if by else "seen"
-        return Claim(digest, said, kind, binding, authority, self.model)
+        return Claim(digest, text, kind, binding, authority, self.model)
 
 
 def seen_here(
@@ -109,12 +109,12 @@ def claims_of(
     The pins of the `model` and `source` that a file was just fetched from are binding; every other
     one is known of another file, which may be the same.
     """
-    own = None if source is None else (model, source.name, source.location)
+    ours = None if source is None else (model, source.name, source.location)
     claims = []
     for pin in sorted(pins, key=lambda pin: not pin.by):
-        claims.append(pin.claim("sha256", pin.place == own))
+        claims.append(pin.claim("sha256", pin.place == ours))
         if pin.fingerprint is not None:
-            claims.append(pin.claim("fingerprint", pin.place == own))
+            claims.append(pin.claim("fingerprint", pin.place == ours))
     return claims
 
 

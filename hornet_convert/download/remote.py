@@ -129,8 +129,8 @@ def _into_cache(job: Job, source: Source, want: Wanted) -> Fetched:
         )
     if before is not None and before.refused:
         same = "it is the same file again" if before.sha256 == sha256 else "it is another file"
-        said = f"fetched again, because what came before was wrong ({before.problem}): {same}"
-        want = replace(want, notes=(*want.notes, said))
+        text = f"fetched again, because what came before was wrong ({before.problem}): {same}"
+        want = replace(want, notes=(*want.notes, text))
     return job.fetched(source, want, path, sha256, size, kept=True)
 
 

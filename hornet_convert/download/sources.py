@@ -86,15 +86,15 @@ def sources_for(
     current, *previous = model.official_urls
     official = [Source("official", current), *(Source("official-previous", u) for u in previous)]
     openmmlab = [Source("openmmlab", model.openmmlab_url)]
-    own = [_mirror(text, headers) for text in mirrors]
-    if choice == "mirror" and not own:
+    ours = [_mirror(text, headers) for text in mirrors]
+    if choice == "mirror" and not ours:
         raise UsageError(
             "the mirror is to be the only source, and none is named",
             hint="Name it with --mirror URL_OR_DIR or HORNET_CONVERT_MIRROR.",
         )
     return {
-        "auto": own + openmmlab + official,
-        "mirror": own,
+        "auto": ours + openmmlab + official,
+        "mirror": ours,
         "openmmlab": openmmlab,
         "official": official,
     }[choice]

@@ -135,7 +135,7 @@ def _faults(source: Source) -> Iterator[None]:
     except (FaultError, HornetConvertError):
         raise
     except Exception as error:
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        said = said.replace(source.address, source.location)
-        reason = f"{type(error).__name__}: {printable(said, 200)}"
+        text = (str(error).strip() or type(error).__name__).splitlines()[0]
+        text = text.replace(source.address, source.location)
+        reason = f"{type(error).__name__}: {printable(text, 200)}"
         raise FaultError(reason, again=False) from error

@@ -78,8 +78,8 @@ class TrustRecord:
         agreeing = [p for p in self.pins() if p.place == pin.place and p.agrees_with(pin)]
         if any(p.fingerprint is not None or fingerprint is None for p in agreeing):
             return
-        own = next((p for p in agreeing if not p.by), pin)
-        self.merge([replace(own, fingerprint=fingerprint)])
+        ours = next((p for p in agreeing if not p.by), pin)
+        self.merge([replace(ours, fingerprint=fingerprint)])
 
     def compare(self, pins: Iterable[Pin]) -> list[Compared]:
         """What each of these pins is to the record."""
@@ -159,8 +159,8 @@ class TrustRecord:
         lock = self.path.with_name(f".{self.path.name}.lock")
 
         def waiting(holder: str) -> None:
-            said = f"{holder} holds its lock"
-            self._edges.progress(Event(TRUST, "waiting", "waiting", detail=said))
+            text = f"{holder} holds its lock"
+            self._edges.progress(Event(TRUST, "waiting", "waiting", detail=text))
 
         with contextlib.ExitStack() as stack:
             with disk_errors(self.path, "locking the trust record", OPTION):

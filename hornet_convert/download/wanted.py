@@ -168,17 +168,17 @@ def _entries(text: bytes, where: str) -> list[tuple[object, object]]:
     """Every entry, and the name of the model it is for."""
     document = parse(text, object, INDEX, where, _HINT)
     entries = document.get("files", document) if isinstance(document, dict) else document
-    if isinstance(entries, dict) and all(isinstance(one, dict) for one in entries.values()):
+    if isinstance(entries, dict) and all(isinstance(item, dict) for item in entries.values()):
         return list(entries.items())
     found = shaped(entries, list[object], INDEX, where, _HINT)
-    return [(one.get("model") if isinstance(one, dict) else None, one) for one in found]
+    return [(item.get("model") if isinstance(item, dict) else None, item) for item in found]
 
 
 def _checked(entry: object, where: str) -> IndexEntry:
     found = shaped(entry, IndexEntry, INDEX, where, _HINT)
     if not is_plain_name(found.file):
-        said = "a file name with folders, or with characters that file names should not have"
-        raise MalformedError(f"{INDEX} names no plain file", where=where, found=said, hint=_HINT)
+        text = "a file name with folders, or with characters that file names should not have"
+        raise MalformedError(f"{INDEX} names no plain file", where=where, found=text, hint=_HINT)
     return replace(found, sha256=found.sha256.lower())
 
 

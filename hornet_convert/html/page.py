@@ -82,7 +82,7 @@ def _provenance(report: Report) -> Facts:
     return [
         ("Source", source.get("name")),
         ("URL", source.get("url")),
-        *((f"Not from {one.get('name')}", one.get("reason")) for one in tried),
+        *((f"Not from {item.get('name')}", item.get("reason")) for item in tried),
         ("Averaged weights (EMA)", report.ema),
         ("Written", report.output),
         ("SHA-256 of the result", report.output_sha256),

@@ -74,19 +74,19 @@ def evaluate(
         )
     _require_the_same_images(dataset, processes)
     resolution = resolution or engine.architecture.resolution
-    own = dataset.share(processes.rank, processes.count)
-    targets = np.array([sample.label for sample in own])
+    ours = dataset.share(processes.rank, processes.count)
+    targets = np.array([sample.label for sample in ours])
     start, tally, skipped = time.monotonic(), Tally(), list[Skipped]()
     with quiet_pillow():
         for part in classify(
             engine,
-            [sample.path for sample in own],
+            [sample.path for sample in ours],
             batch=batch,
             workers=workers,
             resolution=resolution,
         ):
             skipped += [
-                Skipped(dataset.shown(own[at].path), _reason(error))
+                Skipped(dataset.shown(ours[at].path), _reason(error))
                 for at, error in part.refused.items()
             ]
             tally += Tally(refused=len(part.refused))
@@ -96,7 +96,7 @@ def evaluate(
             progress(tally)
     found = processes.gather((tally, skipped))
     total = sum((each for each, _ in found), Tally())
-    together = sorted((one for _, each in found for one in each), key=lambda one: one.where)
+    together = sorted((item for _, each in found for item in each), key=lambda item: item.where)
     if not total.images:
         raise ImageRefusedError(
             "none of the images can be read",

@@ -75,7 +75,7 @@ def batches(
     happen in Pillow's C code, outside the interpreter lock.
     """
 
-    def one(path: str) -> NDArray[np.uint8] | HornetConvertError:
+    def item(path: str) -> NDArray[np.uint8] | HornetConvertError:
         try:
             return pixels(path, resolution)
         except HornetConvertError as error:
@@ -87,7 +87,7 @@ def batches(
         try:
             for _ in range(0, len(paths), size):
                 wanted = 2 * size + workers - len(ahead)
-                ahead.extend(pool.submit(one, path) for path in islice(waiting, wanted))
+                ahead.extend(pool.submit(item, path) for path in islice(waiting, wanted))
                 yield [ahead.popleft().result() for _ in range(min(size, len(ahead)))]
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -140,9 +140,9 @@ def measure_drift(
     size, seed = Architecture.from_name(result.model).resolution, 0
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(IMAGES, 3, size, size, generator=generator).to(dtype)
-    own = {row.name: key for key, row in asked.source.tensors.items()}
+    mine = {row.name: key for key, row in asked.source.tensors.items()}
     told = progress or (lambda done, total: None)
-    before = _outputs(source, own, asked.source, result, images)
+    before = _outputs(source, mine, asked.source, result, images)
     told(1, 2)
     if result.rows is not None:
         before = before[:, list(result.rows)]

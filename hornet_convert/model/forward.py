@@ -106,8 +106,8 @@ def _forward(
     if made.resized:
         trace = replace(trace, tolerance=RESIZED_TOLERANCE)
     edited = not made.copied or len(made.tensors) != len(asked.source.tensors)
-    how = f", {_how(made)};" if edited else ""
-    check = _judged(trace, f"{_images(trace)} in float64{how}")
+    edits = f", {_how(made)};" if edited else ""
+    check = _judged(trace, f"{_images(trace)} in float64{edits}")
     if not made.rounded or check.status != "pass":
         return Proof(check)
     drift = measure_drift(source, target, asked, reading(progress, DRIFT))
@@ -126,23 +126,23 @@ def _too_large(architecture: Architecture) -> Check:
     )
 
 
-def _judged(trace: Trace, said: str) -> Check:
-    """The row for an outcome, its trace attached; the deviations are added to what is `said`."""
+def _judged(trace: Trace, text: str) -> Check:
+    """The row for an outcome, its trace attached; the deviations are added to `text`."""
     stages = ", ".join(f"{stage.relative:.1e}" for stage in trace.stages)
     final = trace.output
-    said += f"{'' if said.endswith(';') else ','} largest relative deviation: stages {stages}; "
-    said += f"{final.module} {final.relative:.1e} (allowed {trace.tolerance:.0e})"
+    text += f"{'' if text.endswith(';') else ','} largest relative deviation: stages {stages}; "
+    text += f"{final.module} {final.relative:.1e} (allowed {trace.tolerance:.0e})"
     if trace.float32 is not None and math.isfinite(trace.float32.relative):
-        said += f"; float32 is within {trace.float32.relative:.1e} of float64"
+        text += f"; float32 is within {trace.float32.relative:.1e} of float64"
     if trace.passed:
-        return replace(passed("forward", said), trace=trace)
+        return replace(passed("forward", text), trace=trace)
     first = trace.first_diverging
     culprit = (
         "float32 gives no finite output"
         if first is None
         else f"first to differ: {trace.parts[first].module}"
     )
-    return replace(failed("forward", f"{culprit}; {said}"), trace=trace)
+    return replace(failed("forward", f"{culprit}; {text}"), trace=trace)
 
 
 def _images(trace: Trace) -> str:

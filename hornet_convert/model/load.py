@@ -265,5 +265,5 @@ def _complete(
 
 def neutral_norm(architecture: Architecture, dtype: DType = torch.float32) -> Weights:
     """A final norm as it is before training: weight 1, bias 0."""
-    one = torch.ones(architecture.widths[-1], dtype=dtype, device="cpu")
-    return dict(zip(FINAL_NORM, (one, torch.zeros_like(one)), strict=True))
+    item = torch.ones(architecture.widths[-1], dtype=dtype, device="cpu")
+    return dict(zip(FINAL_NORM, (item, torch.zeros_like(item)), strict=True))

@@ -93,8 +93,8 @@ def _write(weights: dict[str, Tensor], result: Temporary) -> dict[str, str]:
         data = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
         digests[name] = hashlib.sha256(data).hexdigest()
         write_all(result.fd, data, form.offsets[name])
-    own = namespaced({"fingerprint": fingerprint(described, digests)})
-    for offset, part in form.frame(own, {}):
+    ours = namespaced({"fingerprint": fingerprint(described, digests)})
+    for offset, part in form.frame(ours, {}):
         write_all(result.fd, memoryview(part), offset)
     return digests
 

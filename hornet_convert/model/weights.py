@@ -54,13 +54,13 @@ class MappedWeights(CheckpointWeights):
     """
 
     def __init__(self, checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> None:
-        own = io.FileIO(os.dup(checkpoint.file.fileno()))
-        weakref.finalize(self, own.close)
-        super().__init__(replace(checkpoint, file=own), tensors)
+        ours = io.FileIO(os.dup(checkpoint.file.fileno()))
+        weakref.finalize(self, ours.close)
+        super().__init__(replace(checkpoint, file=ours), tensors)
         # Tensors that share a storage are copied, so that changing one never changes another.
         self._users = Counter(tensor.storage.offset for tensor in self._tensors.values())
         try:
-            self._file = mmap.mmap(own.fileno(), checkpoint.size, access=mmap.ACCESS_COPY)
+            self._file = mmap.mmap(ours.fileno(), checkpoint.size, access=mmap.ACCESS_COPY)
         except (OSError, ValueError) as error:
             raise DiskError(
                 "the file cannot be mapped into memory",

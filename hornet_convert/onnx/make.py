@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
-from hornet_convert.checkpoint.metadata import namespaced, own
+from hornet_convert.checkpoint.metadata import namespaced, ours
 from hornet_convert.checkpoint.reader import open_checkpoint
 from hornet_convert.checks import checks
 from hornet_convert.checks.findings import Findings
@@ -157,7 +157,7 @@ def _written(
         digests = scan(checkpoint, of_these, look_at_values=False).digests
         by_name = {identity.names[key]: digest for key, digest in digests.items()}
         fingerprint = weights_fingerprint(tensors, by_name)
-    told = {**own(checkpoint.metadata), "layout": "reference", "fingerprint": fingerprint}
+    told = {**ours(checkpoint.metadata), "layout": "reference", "fingerprint": fingerprint}
     model = hornet_model(
         identity.architecture,
         identity.num_classes,

@@ -73,8 +73,10 @@ def graph_check(file: ModelFile) -> Check | None:
         return failed("graph", difference)
     where = "inside" if location is None else f"in {location}"
     nodes, [opset] = len(expected.graph.node), expected.opset_import
-    said = f"{nodes:,} nodes, opset {opset.version}, as built from the definition; weights {where}"
-    return passed("graph", said)
+    reason = (
+        f"{nodes:,} nodes, opset {opset.version}, as built from the definition; weights {where}"
+    )
+    return passed("graph", reason)
 
 
 def _location(model: ModelProto) -> str | None:
@@ -99,8 +101,8 @@ def _difference(found: ModelProto, expected: ModelProto) -> str | None:
 
 def _first(what: str, found: Iterable[Message], expected: Iterable[Message]) -> str | None:
     theirs, ours = list(found), list(expected)
-    for one, other in zip(theirs, ours, strict=False):
-        if one != other:
+    for first, other in zip(theirs, ours, strict=False):
+        if first != other:
             name = printable(getattr(other, "name", ""))
             return f"the {what} {name} is not as the definition has it"
     if len(theirs) != len(ours):

@@ -49,19 +49,19 @@ def runtime_check(path: Path, cases: Sequence[Case]) -> Check:
             running = session(str(path), optimised=optimised)
             deviations = [_deviation(running, case) for case in cases]
         except Exception as error:  # ONNX Runtime has its own for everything, without a common root
-            said = printable(str(error), 400)
-            return failed("runtime", f"ONNX Runtime cannot run the model: {said}")
+            text = printable(str(error), 400)
+            return failed("runtime", f"ONNX Runtime cannot run the model: {text}")
         worst["optimised" if optimised else "as it is"] = max(deviations)
     import onnxruntime
 
     shapes = " and ".join("×".join(map(str, case.images.shape)) for case in cases)
-    told = ", ".join(f"{how} {deviation:.1e}" for how, deviation in worst.items())
-    said = (
+    told = ", ".join(f"{mode} {deviation:.1e}" for mode, deviation in worst.items())
+    text = (
         f"passed by onnx's full check; ONNX Runtime {onnxruntime.__version__}, seeded images "
         f"{shapes}, largest relative deviation from float64: {told} (allowed {TOLERANCE:.0e})"
     )
     close = all(deviation <= TOLERANCE for deviation in worst.values())  # not so for NaN
-    return (passed if close else failed)("runtime", said)
+    return (passed if close else failed)("runtime", text)
 
 
 def _deviation(running: Any, case: Case) -> float:

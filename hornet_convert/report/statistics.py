@@ -79,8 +79,8 @@ def judged(rows: Sequence[TensorStatistics]) -> list[TensorStatistics]:
         block, kind = split_block(row.name)
         known: list[float] = []
         if ".blocks." in block:
-            own = sizes[kind, block.split(".")[1]]
-            known = own if len(own) >= OWN_STAGE else sizes[(kind,)]
+            ours = sizes[kind, block.split(".")[1]]
+            known = ours if len(ours) >= OWN_STAGE else sizes[(kind,)]
         ratio = _size(row) / median(known) if known else None
         standing = _standing(kind, row.values, ratio)
         judged_rows.append(replace(row, ratio=ratio, standing=standing))

@@ -66,8 +66,8 @@ def proof_of(
     source: Path, result: Path, edits: Edits = AS_IT_IS, target: Target = "reference"
 ) -> Proof:
     """What the forward check says of a file that should be the source converted."""
-    with open_checkpoint(source) as one, open_checkpoint(result) as two:
-        file = examine(one)
+    with open_checkpoint(source) as item, open_checkpoint(result) as two:
+        file = examine(item)
         return prove(file, asked_of(file, edits, target), two)
 
 

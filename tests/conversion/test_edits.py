@@ -10,7 +10,7 @@ import torch
 
 from fixtures import small
 from hornet_convert.api.checkpoints import convert
-from hornet_convert.checkpoint.metadata import own
+from hornet_convert.checkpoint.metadata import ours
 from hornet_convert.checkpoint.reader import open_checkpoint
 from hornet_convert.conversion.provenance import checks_in
 from hornet_convert.conversion.request import Edits, Request
@@ -118,7 +118,7 @@ def test_filters_are_resized_as_the_model_resizes_them(tmp_path: Path, resolutio
     # Not the name of a model made for that size.
     assert output(report).name.startswith(f"hornet-w8-gf64_10c-64to{resolution}px-")
     with open_checkpoint(output(report)) as result_file:
-        assert own(result_file.metadata)["edits"] == f"64to{resolution}px"
+        assert ours(result_file.metadata)["edits"] == f"64to{resolution}px"
 
 
 def test_resized_filters_have_the_precision_they_need(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_resized_filters_have_the_precision_they_need(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("num_classes", "edits", "said"),
+    ("num_classes", "edits", "text"),
     [
         (10, {"resolution": 64}, "sized for 64 already"),
         (10, {"dtype": "float32"}, "float32 already"),
@@ -140,13 +140,13 @@ def test_resized_filters_have_the_precision_they_need(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_so_already_is_no_edit(
-    tmp_path: Path, num_classes: int | None, edits: dict[str, Any], said: str
+    tmp_path: Path, num_classes: int | None, edits: dict[str, Any], text: str
 ) -> None:
     """The result is the one without the option, and a note says why."""
     path = checkpoint(tmp_path, "w8-gf64", num_classes)
     plain, asked = run(path, tmp_path), run(path, tmp_path, **edits)
     assert output(plain) == output(asked)
-    assert any(said in note for note in asked.notes)
+    assert any(text in note for note in asked.notes)
 
 
 @pytest.mark.parametrize("source", [torch.float64, torch.float32, torch.float16, torch.bfloat16])

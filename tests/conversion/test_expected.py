@@ -37,11 +37,11 @@ def test_around_every_middle_of_two_neighbours(dtype: str) -> None:
     """Ties go to the even one, whatever is nearer to one goes to that, and to no other."""
     bits = patterns(torch.tensor(torch.inf, dtype=getattr(torch, dtype)))
     adjacent = torch.diff(bits) == 1
-    one, two = bits[:-1][adjacent], bits[1:][adjacent]
-    lower, upper = one.view(getattr(torch, dtype)), two.view(getattr(torch, dtype))
+    item, two = bits[:-1][adjacent], bits[1:][adjacent]
+    lower, upper = item.view(getattr(torch, dtype)), two.view(getattr(torch, dtype))
     middle = (lower.double() + upper.double()) / 2
     below, above = (torch.nextafter(middle, torch.tensor(end).double()) for end in (0, torch.inf))
-    even = one % 2 == 0
+    even = item % 2 == 0
     tied, other = torch.where(even, lower, upper), torch.where(even, upper, lower)
     for source, right, wrong in (
         (below, lower, upper),
@@ -70,8 +70,8 @@ def test_any_number_rounded_by_torch(was: str, to: str, values: list[float], off
     finite = result.isfinite() & (result != 0)
     bits = result.view(torch.int16 if result.element_size() == 2 else torch.int32)
     moved = (bits + off).view(result.dtype)
-    for one, two in zip(source[finite, None], moved[finite, None], strict=True):
-        assert holds(one, two) == (off == 0)
+    for item, two in zip(source[finite, None], moved[finite, None], strict=True):
+        assert holds(item, two) == (off == 0)
 
 
 @pytest.mark.parametrize(
@@ -90,9 +90,9 @@ def test_any_number_rounded_by_torch(was: str, to: str, values: list[float], off
 )
 def test_at_the_ends_of_float16(source: float, right: float, wrong: float) -> None:
     """Beyond the largest number lies infinity, below the smallest zero, with its sign."""
-    one = torch.tensor([source], dtype=torch.float64)
-    assert holds(one, torch.tensor([right], dtype=torch.float16))
-    assert not holds(one, torch.tensor([wrong], dtype=torch.float16))
+    item = torch.tensor([source], dtype=torch.float64)
+    assert holds(item, torch.tensor([right], dtype=torch.float16))
+    assert not holds(item, torch.tensor([wrong], dtype=torch.float16))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (4, 3), (6, 4), (14, 8), (24, 13)])
@@ -101,8 +101,8 @@ def test_filters_resized_by_torch(size: tuple[int, int]) -> None:
     source = torch.randn(5, 4, 3, 2, dtype=torch.float64)
     planes = source.permute(3, 0, 1, 2)
 
-    def resized(**how: bool) -> Numbers:
-        made = torch.nn.functional.interpolate(planes, size, mode="bilinear", **how)
+    def resized(**settings: bool) -> Numbers:
+        made = torch.nn.functional.interpolate(planes, size, mode="bilinear", **settings)
         return made.permute(1, 2, 3, 0).float().double().numpy()
 
     def is_right(given: Numbers) -> bool:

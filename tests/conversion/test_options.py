@@ -65,7 +65,7 @@ def test_nothing_asked_for_is_told_too(tmp_path: Path, capsys: Capture) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "text"),
     [
         (["--head", "some"], "'some'"),
         (["--head", "-1"], "'-1'"),
@@ -83,7 +83,7 @@ def test_nothing_asked_for_is_told_too(tmp_path: Path, capsys: Capture) -> None:
     ],
 )
 def test_what_cannot_be_is_a_usage_error(
-    tmp_path: Path, capsys: Capture, options: list[str], said: str
+    tmp_path: Path, capsys: Capture, options: list[str], text: str
 ) -> None:
     """Exit code 2, the part named, nothing written."""
     path = small.write(tmp_path / "in.pth", "official-zip", "w8")
@@ -93,12 +93,12 @@ def test_what_cannot_be_is_a_usage_error(
     )
     assert code == 2
     assert result["status"] == "error"
-    assert said in result["error"]["message"]
+    assert text in result["error"]["message"]
     assert not out.exists()
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "text"),
     [
         (["large", "--resolution", "384"], "large has no filters"),
         (["large-gf", "base", "--resolution", "384"], "base has no filters"),
@@ -106,14 +106,14 @@ def test_what_cannot_be_is_a_usage_error(
     ],
 )
 def test_fetch_says_so_before_it_downloads(
-    tmp_path: Path, capsys: Capture, options: list[str], said: str
+    tmp_path: Path, capsys: Capture, options: list[str], text: str
 ) -> None:
     """A mirror that is not there is not even asked."""
     nowhere = ["--mirror", str(tmp_path / "nowhere"), "--source", "mirror"]
     cache = tmp_path / "cache"
     code, result = document(capsys, "fetch", *options, *nowhere, "--cache", cache)
     assert 2 == code
-    assert said in result["error"]["message"]
+    assert text in result["error"]["message"]
     assert not cache.exists()
 
 

@@ -219,8 +219,8 @@ def test_at_the_new_size_the_logits_are_the_models_own(tmp_path: Path) -> None:
     report = run(path, tmp_path, resolution=96)
     images = torch.randn(2, 3, 96, 96, dtype=torch.float64)
     with torch.inference_mode():
-        own, resized = (load_model(file).double()(images) for file in (path, output(report)))
-    assert (own - resized).abs().max() <= 1e-6 * own.abs().max()
+        ours, resized = (load_model(file).double()(images) for file in (path, output(report)))
+    assert (ours - resized).abs().max() <= 1e-6 * ours.abs().max()
 
 
 def test_rounding_in_torch_is_rounding_once() -> None:

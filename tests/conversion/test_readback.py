@@ -52,7 +52,7 @@ def mistake(monkeypatch: pytest.MonkeyPatch) -> Callable[[object, str, Wrong], N
 
 @pytest.mark.parametrize("container", FORMATS)
 @pytest.mark.parametrize(
-    ("layout", "edits", "said"),
+    ("layout", "edits", "text"),
     [
         ("openmmlab", Edits(), "640 tensors reopened and equal, bit for bit"),
         ("backbone", Edits(dtype="float16"), "20 tensors reopened and equal to the source"),
@@ -60,12 +60,12 @@ def mistake(monkeypatch: pytest.MonkeyPatch) -> Callable[[object, str, Wrong], N
     ],
 )
 def test_what_was_read_and_by_whom(
-    tmp_path: Path, layout: Target, edits: Edits, said: str, container: Format
+    tmp_path: Path, layout: Target, edits: Edits, text: str, container: Format
 ) -> None:
     """Copied tensors and edited ones are told apart, and who read them."""
     path = small.write(tmp_path / "in.pth", "official-zip", "w8-gf")
     detail = read_back(path, layout, container, edits).detail
-    assert said in detail
+    assert text in detail
     ending = {"safetensors": ", read by the safetensors library"}
     assert detail.endswith(ending.get(container, "; torch.load was not tried"))
 
@@ -98,8 +98,8 @@ def test_tensors_under_each_others_names(
     right = layouts.translate
 
     def wrong(_: str, name: str, *layouts: Any) -> str | None:
-        one, other = swap if swap[0] in name else swap[::-1]
-        return right(name.replace(one, other), *layouts)
+        first, other = swap if swap[0] in name else swap[::-1]
+        return right(name.replace(first, other), *layouts)
 
     path = small.write(tmp_path / "in.pth", "official-zip", "w8-gf")
     mistake(planning, "translate", wrong)
@@ -116,8 +116,8 @@ def renamed(made: str, name: str, *layouts: str) -> str:
 def exchanged(file: Any) -> Any:
     """The places of two tensors of one size."""
     places = file.offsets
-    one, two = "stages.1.0.norm1.weight", "stages.1.0.norm1.bias"
-    places[one], places[two] = places[two], places[one]
+    first, two = "stages.1.0.norm1.weight", "stages.1.0.norm1.bias"
+    places[first], places[two] = places[two], places[first]
     return file
 
 
@@ -154,7 +154,7 @@ def corners_apart(result: Any, weight: Any, size: tuple[int, int]) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("where", "name", "wrong", "asked", "said"),
+    ("where", "name", "wrong", "asked", "text"),
     [
         (
             planning,
@@ -213,7 +213,7 @@ def test_a_mistake_of_the_making_side(
     name: str,
     wrong: Wrong,
     asked: dict[str, Any],
-    said: str,
+    text: str,
 ) -> None:
     """Wrong names, places, wrappers, types, numbers, rows, filters, metadata: none gets through."""
     model, classes = ("w8-gf64", labels.IN21K_CLASSES if name == "rows" else 10)
@@ -221,11 +221,11 @@ def test_a_mistake_of_the_making_side(
     mistake(where, name, wrong)
     check = read_back(path, layout="official", **asked)
     assert check.status == "fail"
-    assert said in check.detail
+    assert text in check.detail
 
 
 @pytest.mark.parametrize(
-    ("taken", "asked", "said"),
+    ("taken", "asked", "text"),
     [
         ({"ema": True}, {}, "averaged weights were taken, and those that are meant lie elsewhere"),
         ({"ema": False}, {"ema": True}, "plain weights were taken, and those that are meant lie"),
@@ -234,7 +234,7 @@ def test_a_mistake_of_the_making_side(
     ids=["averaged", "plain", "key"],
 )
 def test_other_weights_of_the_file_than_those_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: Any, asked: Any, said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: Any, asked: Any, text: str
 ) -> None:
     """Averaged for plain ones, plain for averaged ones, those under another key."""
     path = small.write(tmp_path / "in.pth", "training-zip", "w8")
@@ -242,7 +242,7 @@ def test_other_weights_of_the_file_than_those_asked_for(
     monkeypatch.setattr(model_file, "select_state_dict", lambda root, **_: right(root, **taken))
     check = read_back(path, **asked)
     assert check.status == "fail"
-    assert said in check.detail
+    assert text in check.detail
 
 
 @pytest.mark.parametrize("ema", [False, True], ids=["plain", "averaged"])
@@ -282,7 +282,7 @@ def test_one_tensor_under_two_names(tmp_path: Path, zipped: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("loaded", "said"),
+    ("loaded", "text"),
     [
         (lambda loaded: "UnpicklingError: no", "refuses the file: UnpicklingError: no"),
         (lambda loaded: loaded | {"top": []}, "at the top stand only tensors, not model"),
@@ -294,11 +294,11 @@ def test_one_tensor_under_two_names(tmp_path: Path, zipped: bool) -> None:
     ids=["refused", "unwrapped", "otherwise"],
 )
 def test_a_pth_that_torch_takes_for_something_else(
-    tmp_path: Path, mistake: Any, loaded: Callable[[Any], Any], said: str
+    tmp_path: Path, mistake: Any, loaded: Callable[[Any], Any], text: str
 ) -> None:
     """What our own reader makes of it does not count then."""
     path = small.write(tmp_path / "in.pth", "official-zip", "w8")
     mistake(forward, "loaded_apart", lambda right, *_: loaded(right))
     check = read_back(path, "official", "pth", torch_too=True)
     assert check.status == "fail"
-    assert said in check.detail
+    assert text in check.detail

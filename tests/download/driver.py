@@ -29,26 +29,26 @@ EARLY = (hornet_convert.download.remote,)
 
 def main(cache: str, options: str, *addresses: str) -> int:
     """Fetch, print, and return the exit code."""
-    how = json.loads(options)
-    if "fsize" in how:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (how["fsize"], how["fsize"]))
-    if not how.get("locks", True):
+    settings = json.loads(options)
+    if "fsize" in settings:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (settings["fsize"], settings["fsize"]))
+    if not settings.get("locks", True):
         import fcntl
 
         # What a file system without locks does: say yes to everyone.
         fcntl.flock = lambda descriptor, operation: None
-    if how.get("offline"):
+    if settings.get("offline"):
         sys.addaudithook(_no_sockets)
-    if "uid" in how:
-        os.setuid(how["uid"])
+    if "uid" in settings:
+        os.setuid(settings["uid"])
     sources = [_source(*text.split("=", 1)) for text in addresses]
     try:
         got = get(
             Path(cache),
             sources,
-            Watcher(replace(PATIENCE, connections=how.get("connections", 1))),
-            force=how.get("force", False),
-            offline=how.get("offline", False),
+            Watcher(replace(PATIENCE, connections=settings.get("connections", 1))),
+            force=settings.get("force", False),
+            offline=settings.get("offline", False),
         )
     except HornetConvertError as error:
         print(json.dumps({"error": str(error)}))

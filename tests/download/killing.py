@@ -106,5 +106,7 @@ def killed_and_rerun(seed: int, cache: Path) -> str:
     (path,) = finished(cache)
     assert BODY == path.read_bytes()
     assert None is unfinished(cache)
-    how = "at a system call" if at_a_call else "at a moment"
-    return f"killed {how} with {len(BODY) - missing} bytes there, {server.sent} fetched afterwards"
+    where = "at a system call" if at_a_call else "at a moment"
+    return (
+        f"killed {where} with {len(BODY) - missing} bytes there, {server.sent} fetched afterwards"
+    )

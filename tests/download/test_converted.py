@@ -40,10 +40,10 @@ def test_converted_models_are_listed_and_verified(
     """With the downloads, and a damaged one is a failure."""
     path = keep(Cache(tmp_path))
     assert 0 == run(["cache", "list", "--cache", str(tmp_path)])
-    said = capsys.readouterr().out
-    assert "converted from http://h/x" in said
-    assert f"  {path}\n" in said
-    assert f"1 file, {len(BYTES)} bytes" in said
+    text = capsys.readouterr().out
+    assert "converted from http://h/x" in text
+    assert f"  {path}\n" in text
+    assert f"1 file, {len(BYTES)} bytes" in text
     assert 0 == run(["cache", "verify", "--cache", str(tmp_path)])
     path.write_bytes(b"damaged")
     assert 1 == run(["cache", "verify", "--cache", str(tmp_path)])
@@ -87,11 +87,11 @@ def test_nothing_recorded_reaches_the_terminal_as_it_is(
     record.write_text(json.dumps({**json.loads(record.read_text()), **changed}))
     keep(Cache(folder), url=ESCAPE)
     run(["cache", "verify", "--cache", str(folder)])
-    said = capsys.readouterr().out
+    text = capsys.readouterr().out
     run(["cache", "list", "--cache", str(folder)])
-    said += "".join(capsys.readouterr().out.splitlines(keepends=True)[:-1])  # the sum comes last
-    assert "\\x1b" in said
-    assert "\x1b" not in said
+    text += "".join(capsys.readouterr().out.splitlines(keepends=True)[:-1])  # the sum comes last
+    assert "\\x1b" in text
+    assert "\x1b" not in text
     with pytest.raises(NoSourceError) as caught:
         get(folder, [Source("official", "http://h/x")], offline=True)
     assert MODEL.name in str(caught.value)

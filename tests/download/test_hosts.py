@@ -317,13 +317,13 @@ def test_sources_are_tried_in_order(tmp_path: Path) -> None:
 
 def test_every_reason_is_told(tmp_path: Path) -> None:
     """Without any source left: 3, with the reason of each and what to do."""
-    with FaultServer([absent]) as one, FaultServer([status("410 Gone")]) as two:
-        sources = [Source("mirror", one.url), Source("official", f"{two.url}/b")]
+    with FaultServer([absent]) as item, FaultServer([status("410 Gone")]) as two:
+        sources = [Source("mirror", item.url), Source("official", f"{two.url}/b")]
         with pytest.raises(NoSourceError) as raised:
             get(tmp_path, sources)
     assert 3 == raised.value.exit_code
     assert 2 == len(raised.value.reasons)
-    assert f"mirror {one.url}/{MODEL.file_name}: 404 Not Found" in raised.value.message
+    assert f"mirror {item.url}/{MODEL.file_name}: 404 Not Found" in raised.value.message
     assert "410 Gone" in raised.value.message
     assert "`mirror=" in str(raised.value)
 

@@ -41,7 +41,7 @@ def test_as_many_at_once_as_asked_for(tmp_path: Path) -> None:
     running, most = 0, 0
     lock = threading.Lock()
 
-    def one(model: Published) -> Fetched:
+    def item(model: Published) -> Fetched:
         nonlocal running, most
         with lock:
             running += 1
@@ -52,7 +52,7 @@ def test_as_many_at_once_as_asked_for(tmp_path: Path) -> None:
             running -= 1
         return replace(result, model=model)
 
-    outcomes = list(fetch_many(zoo.MODELS, one, jobs=2, cancel=threading.Event()))
+    outcomes = list(fetch_many(zoo.MODELS, item, jobs=2, cancel=threading.Event()))
     assert 2 == most
     assert set(zoo.MODELS) == {outcome.model for outcome in outcomes}
     assert all(o.fetched is not None and o.fetched.model is o.model for o in outcomes)
@@ -63,12 +63,12 @@ def test_the_next_one_comes_while_the_last_is_used(tmp_path: Path) -> None:
     result = got(tmp_path)
     second = threading.Event()
 
-    def one(model: Published) -> Fetched:
+    def item(model: Published) -> Fetched:
         if model is THREE[1]:
             second.set()
         return replace(result, model=model)
 
-    outcomes = fetch_many(THREE, one, jobs=1, cancel=threading.Event())
+    outcomes = fetch_many(THREE, item, jobs=1, cancel=threading.Event())
     assert THREE[0] is next(outcomes).model
     assert second.wait(10)
     assert [THREE[1], THREE[2]] == [outcome.model for outcome in outcomes]
@@ -79,12 +79,12 @@ def test_one_failure_does_not_stop_the_others(failure: Exception, tmp_path: Path
     """Whatever it is, it is an outcome like the others."""
     result = got(tmp_path)
 
-    def one(model: Published) -> Fetched:
+    def item(model: Published) -> Fetched:
         if model is THREE[0]:
             raise failure
         return replace(result, model=model)
 
-    outcomes = {o.model: o for o in fetch_many(THREE, one, cancel=threading.Event())}
+    outcomes = {o.model: o for o in fetch_many(THREE, item, cancel=threading.Event())}
     assert outcomes[THREE[0]].error is not None
     assert all(outcomes[model].fetched for model in THREE[1:])
 
@@ -103,14 +103,14 @@ def test_stopping_early(tmp_path: Path) -> None:
         FaultServer([cut(HALF)], pages("digits")) as never,
     ):
 
-        def one(model: Published) -> Fetched:
+        def item(model: Published) -> Fetched:
             server = quick if model is THREE[0] else never
-            own = replace(MODEL, name=model.name)
+            ours = replace(MODEL, name=model.name)
             return obtain(
-                own, [source(server, "digits")], Cache(tmp_path / model.name), edges=edges
+                ours, [source(server, "digits")], Cache(tmp_path / model.name), edges=edges
             )
 
-        outcomes = fetch_many(THREE[:2], one, cancel=cancel)
+        outcomes = fetch_many(THREE[:2], item, cancel=cancel)
         assert THREE[0] is next(outcomes).model
         while len(unfinished(tmp_path / THREE[1].name) or b"") < HALF:
             time.sleep(0.01)

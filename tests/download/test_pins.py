@@ -147,10 +147,10 @@ def test_a_document_that_cannot_be_read(text: str, tmp_path: Path, capsys: Captu
     file = tmp_path / "theirs.json"
     file.write_text(text)
     assert run(["pins", "--cache", str(tmp_path / "c"), "merge", str(file)]) == 4
-    said = capsys.readouterr().err
-    assert "theirs.json" in said
-    assert "pins export" in said
-    assert "emove" not in said
+    reason = capsys.readouterr().err
+    assert "theirs.json" in reason
+    assert "pins export" in reason
+    assert "emove" not in reason
     assert not (tmp_path / "c").exists()
 
 

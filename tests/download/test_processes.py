@@ -181,10 +181,10 @@ def test_a_full_disk(knows: str, tmp_path: Path) -> None:
     with FaultServer([good], pages("index")) as server:
         asked = source(server, "index" if knows == "index" else "nothing")
         path = get(tmp_path, [asked]).path
-        code, said = outcome(start(tmp_path, asked, fsize=70_000, force=True))
+        code, text = outcome(start(tmp_path, asked, fsize=70_000, force=True))
     assert 5 == code
-    assert "File too large" in said["error"]
-    assert "`cache`" in said["error"]
+    assert "File too large" in text["error"]
+    assert "`cache`" in text["error"]
     assert BODY == path.read_bytes()
     assert [path] == finished(tmp_path)
     assert None is unfinished(tmp_path)
@@ -230,12 +230,12 @@ def test_a_read_only_folder() -> None:
     with world_readable() as folder, FaultServer([good], pages("digits")) as server:
         cache = folder / "cache"
         cache.mkdir(mode=0o555)
-        code, said = outcome(start(cache, source(server, "digits"), **options))
+        code, text = outcome(start(cache, source(server, "digits"), **options))
         cache.chmod(0o755)
         assert [] == list(cache.iterdir())
     assert 5 == code
-    assert "Permission denied" in said["error"]
-    assert str(cache) in said["error"]
+    assert "Permission denied" in text["error"]
+    assert str(cache) in text["error"]
 
 
 def test_a_read_only_cache_with_the_file_in_it() -> None:

@@ -115,10 +115,10 @@ def test_two_files_from_a_server_that_allows_one_connection(tmp_path: Path) -> N
             Watcher(limits).edges, sleep=None, limits=replace(limits, backoff=0.05, jitter=0.05)
         )
 
-        def one(number: str) -> Path:
+        def item(number: str) -> Path:
             return obtain(MODEL, [source], Cache(tmp_path / number), edges=edges).path
 
-        threads = [threading.Thread(target=one, args=(str(n),)) for n in range(2)]
+        threads = [threading.Thread(target=item, args=(str(n),)) for n in range(2)]
         for thread in threads:
             thread.start()
         for thread in threads:

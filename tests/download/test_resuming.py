@@ -273,8 +273,8 @@ def test_a_mirror_that_lists_another_file_now(tmp_path: Path) -> None:
 
 def test_a_source_is_not_taken_for_another(tmp_path: Path) -> None:
     """What one mirror gave is not what another mirror is known to give."""
-    with FaultServer([good], pages("digits")) as one, FaultServer([absent]) as two:
-        get(tmp_path, [source(one, "digits")])
+    with FaultServer([good], pages("digits")) as item, FaultServer([absent]) as two:
+        get(tmp_path, [source(item, "digits")])
         with pytest.raises(NoSourceError):
             get(tmp_path, [source(two, "digits")])
 

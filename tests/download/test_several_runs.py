@@ -53,22 +53,24 @@ class Setup:
     server: FaultServer
     good: bytes
     row: zoo.Published
-    said: list[Event] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
 
     @property
     def cache(self) -> Cache:
         """The user's cache."""
         return Cache(self.folder / "cache")
 
-    def how(self, **more: object) -> Download:
+    def settings(self, **more: object) -> Download:
         """The usual way: the authors' links alone, of which nothing is known."""
         usual = Download(self.cache, (), "official", forward=False, limits=LIMITS)
         return replace(usual, **more)  # type: ignore[arg-type]
 
-    def fetch(self, how: Download | None = None) -> Report:
+    def fetch(self, settings: Download | None = None) -> Report:
         """One run."""
         request = Request(self.folder / "out", force=True)
-        (report,) = fetch([self.row], how or self.how(), request, events=self.said.append)
+        (report,) = fetch(
+            [self.row], settings or self.settings(), request, events=self.events.append
+        )
         return report
 
 
@@ -131,7 +133,7 @@ def test_a_wrong_file_that_comes_twice_is_not_asked_for_a_third_time(setup: Setu
     assert [1, 2, 2] == asked
     assert any("came 2 times: --refetch" in note for note in report.notes)
     setup.server.answers = [sends(setup.good)]
-    assert setup.fetch(setup.how(refetch=True)).exit_code == 0
+    assert setup.fetch(setup.settings(refetch=True)).exit_code == 0
     assert setup.cache.prune().files == 0
 
 
@@ -171,8 +173,8 @@ print(pretrained(row, how), pretrained(row, how), sep="|")
 @pytest.mark.parametrize("recorded", [False, True])
 def test_a_cache_of_another_user(recorded: bool, offline: bool, setup: Setup) -> None:
     """Read-only, it serves all the same; what would have been recorded is said."""
-    how = setup.how(mirrors=(setup.server.url,), choice="mirror")
-    assert setup.fetch(how).exit_code == 0
+    settings = setup.settings(mirrors=(setup.server.url,), choice="mirror")
+    assert setup.fetch(settings).exit_code == 0
     if not recorded:
         setup.cache.trust_path.unlink()
     read_only(setup.cache.folder)
@@ -185,8 +187,8 @@ def test_a_cache_of_another_user(recorded: bool, offline: bool, setup: Setup) ->
 
 def test_a_model_out_of_a_cache_of_another_user(setup: Setup) -> None:
     """What is made of the download is kept in the user's own cache."""
-    how = setup.how(mirrors=(setup.server.url,), choice="mirror")
-    assert setup.fetch(how).exit_code == 0
+    settings = setup.settings(mirrors=(setup.server.url,), choice="mirror")
+    assert setup.fetch(settings).exit_code == 0
     read_only(setup.cache.folder)
     asked = len(setup.server.files)
     result = run_as_another_user(setup, setup.cache.folder, setup.server.url, program=LOADED)
@@ -217,8 +219,8 @@ def run_as_another_user(
     out.chmod(0o777)
     arguments = [str(cache), str(out), mirror, setup.row.sha8, "x" if offline else ""]
     command = [sys.executable, "-c", FETCH + program, *arguments]
-    own = {**os.environ, "XDG_CACHE_HOME": str(out), "XDG_DATA_HOME": str(out)}
-    done = subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, check=False)
+    ours = {**os.environ, "XDG_CACHE_HOME": str(out), "XDG_DATA_HOME": str(out)}
+    done = subprocess.run(command, cwd=ROOT, env=ours, capture_output=True, text=True, check=False)
     assert done.stderr == ""
     return done.stdout
 
@@ -255,15 +257,15 @@ def test_a_secret_in_a_url_is_sent_and_never_written(setup: Setup) -> None:
     setup.server.pages = {}
     setup.server.answers.insert(0, absent)
     for token in ("hunter2", "renewed-hunter2"):
-        how = setup.how(mirrors=(f"{url}?sig={token}",), choice="mirror")
-        assert setup.fetch(how).exit_code == 0
+        settings = setup.settings(mirrors=(f"{url}?sig={token}",), choice="mirror")
+        assert setup.fetch(settings).exit_code == 0
     assert any("sig=hunter2" in asked.path for asked in setup.server.requests)
     assert len(setup.cache.entries()) == 1
     assert len(TrustRecord(setup.cache.trust_path).pins()) == 1
-    failed = setup.fetch(replace(how, refetch=True))
+    failed = setup.fetch(replace(settings, refetch=True))
     assert failed.exit_code == 3
     assert "ftp://h/x" in str(failed.error)
-    everything = [repr(setup.said), str(failed.to_json()), str(failed.error)]
+    everything = [repr(setup.events), str(failed.to_json()), str(failed.error)]
     for path in setup.folder.rglob("*"):
         everything += [str(path), path.read_text("latin-1") if path.is_file() else ""]
     assert not any("hunter2" in text for text in everything)
@@ -276,8 +278,10 @@ def test_headers_and_a_token_go_to_the_mirror_alone(
     monkeypatch.setenv("HORNET_CONVERT_TOKEN", "hunter2")
     with FaultServer([sends(setup.good)]) as elsewhere:
         setup.server.answers = [redirect(f"{elsewhere.url}/x")]
-        how = setup.how(mirrors=(setup.server.url,), choice="auto", headers=(("X-Key", "hunter2"),))
-        assert setup.fetch(how).exit_code == 0
+        settings = setup.settings(
+            mirrors=(setup.server.url,), choice="auto", headers=(("X-Key", "hunter2"),)
+        )
+        assert setup.fetch(settings).exit_code == 0
         (asked,) = elsewhere.requests
     assert not {"x-key", "authorization"} & asked.headers.keys()
     (index, file) = setup.server.requests
@@ -302,13 +306,13 @@ def test_credentials_hold_for_an_absolute_location_on_the_same_server(setup: Set
 
     setup.server.answers = [guarded(redirect("{url}/there")), guarded(sends(setup.good))]
     url = setup.server.url.replace("//", "//user:password@")
-    assert setup.fetch(setup.how(mirrors=(url,), choice="mirror")).exit_code == 0
+    assert setup.fetch(setup.settings(mirrors=(url,), choice="mirror")).exit_code == 0
 
 
 def test_a_mirror_that_is_not_there_is_named_at_once(setup: Setup) -> None:
     """A slip of the pen must not end on the internet; nothing is asked."""
     with pytest.raises(UsageError, match="no such directory"):
-        setup.fetch(setup.how(mirrors=(str(setup.folder / "nosuch"),), choice="auto"))
+        setup.fetch(setup.settings(mirrors=(str(setup.folder / "nosuch"),), choice="auto"))
     assert setup.server.requests == []
 
 
@@ -326,7 +330,7 @@ def test_mirrors_are_asked_in_order(setup: Setup) -> None:
     for folder in (empty, full):
         folder.mkdir()
     (full / setup.row.file_name).write_bytes(setup.good)
-    report = setup.fetch(setup.how(mirrors=(str(empty), str(full)), choice="auto"))
+    report = setup.fetch(setup.settings(mirrors=(str(empty), str(full)), choice="auto"))
     assert report.exit_code == 0
     assert report.source is not None
     assert str(full) in report.source["url"]
@@ -338,11 +342,11 @@ def test_a_mirror_whose_path_is_not_text(setup: Setup) -> None:
     mirror = Path(os.fsdecode(bytes(setup.folder) + b"/m\xff"))
     mirror.mkdir()
     (mirror / setup.row.file_name).write_bytes(setup.good)
-    report = setup.fetch(setup.how(mirrors=(str(mirror),), choice="mirror"))
+    report = setup.fetch(setup.settings(mirrors=(str(mirror),), choice="mirror"))
     assert report.exit_code == 0, report.error
     (pin,) = TrustRecord(setup.cache.trust_path).pins()
     assert pin.location.endswith(r"/m\xff")
-    assert setup.fetch(setup.how(mirrors=(str(mirror),), choice="mirror")).exit_code == 0
+    assert setup.fetch(setup.settings(mirrors=(str(mirror),), choice="mirror")).exit_code == 0
 
 
 def test_the_environment_counts_for_models_by_name_too(
@@ -350,8 +354,8 @@ def test_the_environment_counts_for_models_by_name_too(
 ) -> None:
     """HORNET_CONVERT_MIRROR, and HORNET_CONVERT_OFFLINE, under which what is there is used."""
     monkeypatch.setenv("HORNET_CONVERT_MIRROR", setup.server.url)
-    how = Download(setup.cache, forward=False, limits=LIMITS)
-    path = pretrained(setup.row, how)
+    settings = Download(setup.cache, forward=False, limits=LIMITS)
+    path = pretrained(setup.row, settings)
     assert setup.server.files
     monkeypatch.delenv("HORNET_CONVERT_MIRROR")
     monkeypatch.setenv("HORNET_CONVERT_OFFLINE", "1")
@@ -408,7 +412,7 @@ def test_a_lock_that_is_held_for_ever(setup: Setup, monkeypatch: pytest.MonkeyPa
     assert report.exit_code == 0
     holding = f"process {holder.pid} on elsewhere"
     assert any(holding in note for note in report.notes)
-    assert any(holding in (event.detail or "") for event in setup.said)
+    assert any(holding in (event.detail or "") for event in setup.events)
 
 
 VALIDATE = """
@@ -486,6 +490,6 @@ def test_a_host_that_allows_one_connection(setup: Setup) -> None:
 
     setup.server.answers = [one_at_a_time]
     rows = [setup.row, replace(setup.row, official_links=("other", "link"))]
-    how = setup.how(limits=replace(LIMITS, retries=1))
-    reports = list(fetch(rows, how, Request(setup.folder / "out", force=True)))
+    settings = setup.settings(limits=replace(LIMITS, retries=1))
+    reports = list(fetch(rows, settings, Request(setup.folder / "out", force=True)))
     assert [0, 0] == [report.exit_code for report in reports]

@@ -259,8 +259,8 @@ def test_an_index_that_is_asked_for_again(tmp_path: Path) -> None:
     watcher = Watcher()
     with FaultServer([good], {"/index.json": lambda exchange: busy.pop(0)(exchange)}) as server:
         get(tmp_path, [source(server, "index")], watcher)
-    (said,) = [event.detail for event in watcher.events if event.phase == "retrying"]
-    assert "the index: 503 Busy; next try" in str(said)
+    (text,) = [event.detail for event in watcher.events if event.phase == "retrying"]
+    assert "the index: 503 Busy; next try" in str(text)
 
 
 def test_a_huge_index(tmp_path: Path) -> None:

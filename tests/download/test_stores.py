@@ -32,11 +32,11 @@ def hub() -> Iterator[Hub]:
         yield served
 
 
-def fetch(hub: Hub, folder: Path, mirror: str, **how: object) -> tuple[int, dict[str, str]]:
+def fetch(hub: Hub, folder: Path, mirror: str, **settings: object) -> tuple[int, dict[str, str]]:
     """One fetch in a process of its own, since the library reads its environment once."""
     command = [sys.executable, "-m", "tests.download.driver", str(folder / "cache")]
     done = subprocess.run(
-        [*command, json.dumps(how), f"mirror={mirror}"],
+        [*command, json.dumps(settings), f"mirror={mirror}"],
         cwd=ROOT,
         env=hub.environment(folder / "hf"),
         capture_output=True,
@@ -52,8 +52,8 @@ def test_a_repository_of_the_hub(indexed: bool, hub: Hub, tmp_path: Path) -> Non
     if indexed:
         hub.repos.clear()
         hub.commit("org/hornet", {"index.json": INDEX, "tiny.pth": BODY})
-    for how in ({}, {"offline": True}):
-        code, got = fetch(hub, tmp_path, "hf://org/hornet", **how)
+    for settings in ({}, {"offline": True}):
+        code, got = fetch(hub, tmp_path, "hf://org/hornet", **settings)
         assert (code, got.get("sha256")) == (0, SHA256), got
         assert str(tmp_path / "hf") in got["path"]
     assert {token for _, _, token in hub.asked} == {"Bearer hunter2"}
@@ -64,15 +64,15 @@ def test_a_repository_of_the_hub(indexed: bool, hub: Hub, tmp_path: Path) -> Non
 def test_a_repository_without_the_file(hub: Hub, tmp_path: Path) -> None:
     """3, naming the repository; the same for one that does not exist, and offline."""
     hub.repos["org/hornet"]["main"].clear()
-    for mirror, how in (
+    for mirror, settings in (
         ("hf://org/hornet", {}),
         ("hf://org/nosuch@v1", {}),
         ("hf://org/hornet", {"offline": True}),
     ):
-        code, got = fetch(hub, tmp_path, mirror, **how)
+        code, got = fetch(hub, tmp_path, mirror, **settings)
         assert code == 3
         assert f"mirror {mirror}" in got["error"]
-        assert not how or "the Hub's cache" in got["error"]
+        assert not settings or "the Hub's cache" in got["error"]
         assert "hunter2" not in got["error"]
 
 
@@ -162,7 +162,7 @@ def test_a_library_that_is_not_installed(
 ) -> None:
     """A usage error before anything is asked, with what to install."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    how = Download(Cache(tmp_path), (mirror,), "mirror")
+    settings = Download(Cache(tmp_path), (mirror,), "mirror")
     with pytest.raises(UsageError) as raised:
-        how.sources(MODEL)
+        settings.sources(MODEL)
     assert extra in str(raised.value.hint)

@@ -45,9 +45,9 @@ def compare(way: str) -> None:
         for parameter in net.parameters():
             assert parameter.grad is not None
         optimizer.step()
-    for one, other in zip(alone.parameters(), shared.parameters(), strict=True):
-        torch.testing.assert_close(whole(other.grad), whole(one.grad), rtol=1e-3, atol=1e-6)
-        torch.testing.assert_close(whole(other), whole(one))
+    for item, other in zip(alone.parameters(), shared.parameters(), strict=True):
+        torch.testing.assert_close(whole(other.grad), whole(item.grad), rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(whole(other), whole(item))
     sys.stdout.write(f"{way} agrees, {rank}\n")  # in one piece: two processes write
     sys.stdout.flush()
 

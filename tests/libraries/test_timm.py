@@ -88,8 +88,8 @@ def test_each_of_the_nine(row: zoo.Published) -> None:
         "crop_mode": "squash" if side == 384 else "center",
     }
     # Our own class says the same, but for where timm would find weights.
-    own = HorNet(row.architecture, device="meta").default_cfg
-    assert own == {key: cfg[key] for key in own}
+    ours = HorNet(row.architecture, device="meta").default_cfg
+    assert ours == {key: cfg[key] for key in ours}
 
 
 @pytest.mark.parametrize("resolution", [64, 224, 384])
@@ -206,8 +206,8 @@ def test_global_pool(create: Callable[..., HorNet]) -> None:
         assert pool == model.head.global_pool
     model.reset_classifier(3, "")
     assert (2, 3, 2, 3) == model(IMAGES).shape
-    one = model.head.fc(model.head.norm(last[:, :, 1, 2]))
-    assert torch.allclose(one, model(IMAGES)[:, :, 1, 2], atol=1e-6)
+    item = model.head.fc(model.head.norm(last[:, :, 1, 2]))
+    assert torch.allclose(item, model(IMAGES)[:, :, 1, 2], atol=1e-6)
     assert (2, 64, 2, 3) == create(num_classes=0, global_pool="")(IMAGES).shape
     with pytest.raises(ValueError, match="global_pool"):
         create(global_pool="catavgmax")
@@ -243,12 +243,12 @@ def test_intermediates(create: Callable[..., HorNet]) -> None:
     assert (2, 3) == model(IMAGES).shape
 
 
-@pytest.mark.parametrize("how", ["list", "getter", "fx"])
+@pytest.mark.parametrize("cls", ["list", "getter", "fx"])
 @torch.no_grad()
-def test_features_only(how: str, create: Callable[..., HorNet]) -> None:
+def test_features_only(cls: str, create: Callable[..., HorNet]) -> None:
     """Timm's ways to get at maps give those of the whole model, and describe them."""
     maps = create(pretrained=True).feature_maps(IMAGES)
-    model: Any = create(pretrained=True, features_only=True, feature_cls=how, out_indices=(0, 2, 3))
+    model: Any = create(pretrained=True, features_only=True, feature_cls=cls, out_indices=(0, 2, 3))
     found = model(IMAGES)
     assert all(torch.equal(maps[at], a) for at, a in zip((0, 2, 3), found, strict=True))
     assert [8, 32, 64] == model.feature_info.channels()

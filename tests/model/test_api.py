@@ -118,10 +118,10 @@ def test_classifier_of_a_loaded_model(
     assert 0.5 == [module for module in model.modules() if isinstance(module, Block)][-1].drop_path
     model.eval()
     assert (2, outputs) == model(IMAGES).shape
-    own = load_model(ckpt)
-    assert torch.equal(own.forward_features(IMAGES), model.forward_features(IMAGES))
+    ours = load_model(ckpt)
+    assert torch.equal(ours.forward_features(IMAGES), model.forward_features(IMAGES))
     if outputs == 10:
-        assert torch.equal(own(IMAGES), model(IMAGES))
+        assert torch.equal(ours(IMAGES), model(IMAGES))
     if outputs == 3:
         again = load_for_training(ckpt, 3, seed=4).state_dict()
         assert torch.equal(again["head.fc.weight"], model.state_dict()["head.fc.weight"])

@@ -47,29 +47,29 @@ def test_fresh_model() -> None:
 def test_seed_fixes_the_weights() -> None:
     """The same number, the same model; torch's global generator is neither used nor touched."""
     before = torch.get_rng_state()
-    one = create_model("w8-gf", 10, seed=5).state_dict()
+    item = create_model("w8-gf", 10, seed=5).state_dict()
     with torch.random.fork_rng():
         torch.manual_seed(123)
         two = create_model("w8-gf", 10, seed=5).state_dict()
     assert torch.equal(before, torch.get_rng_state())
-    assert all(torch.equal(tensor, two[key]) for key, tensor in one.items())
+    assert all(torch.equal(tensor, two[key]) for key, tensor in item.items())
     other = create_model("w8-gf", 10, seed=6).state_dict()
-    assert not torch.equal(one["stem.0.weight"], other["stem.0.weight"])
+    assert not torch.equal(item["stem.0.weight"], other["stem.0.weight"])
     rounded = create_model("w8-gf", 10, seed=5, dtype=torch.bfloat16).state_dict()
-    assert torch.equal(one["stem.0.weight"].bfloat16(), rounded["stem.0.weight"])
+    assert torch.equal(item["stem.0.weight"].bfloat16(), rounded["stem.0.weight"])
     key = "stages.3.blocks.0.gnconv.dwconv.complex_weight"
-    assert torch.equal(one[key], rounded[key])
+    assert torch.equal(item[key], rounded[key])
 
 
 def test_without_seed_torchs_generator_decides() -> None:
     """As for every other module."""
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        one, two = (create_model("w8", 10).state_dict()["stem.0.weight"] for _ in range(2))
+        item, two = (create_model("w8", 10).state_dict()["stem.0.weight"] for _ in range(2))
         torch.manual_seed(1)
         again = create_model("w8", 10).state_dict()["stem.0.weight"]
-    assert torch.equal(one, again)
-    assert not torch.equal(one, two)
+    assert torch.equal(item, again)
+    assert not torch.equal(item, two)
 
 
 def test_options_arrive() -> None:

@@ -118,11 +118,11 @@ def test_native_resolution_and_repeatable() -> None:
     assert (33, 70) == oblong.image_size
 
 
-def swap(one: str, other: str) -> Callable[[Tensors], None]:
+def swap(item: str, other: str) -> Callable[[Tensors], None]:
     """Exchange two tensors."""
 
     def damage(weights: Tensors) -> None:
-        weights[one], weights[other] = weights[other], weights[one]
+        weights[item], weights[other] = weights[other], weights[item]
 
     return damage
 

@@ -101,7 +101,7 @@ def test_memory_format_and_batch_do_not_matter() -> None:
     net, image = model("w8-gf"), images(3, 3, 64, 64)
     together = net(image)
     assert deviation(net(image.contiguous(memory_format=torch.channels_last)), together) < 1e-6
-    assert deviation(torch.cat([net(one[None]) for one in image]), together) < 1e-6
+    assert deviation(torch.cat([net(item[None]) for item in image]), together) < 1e-6
 
 
 @pytest.mark.parametrize("name", ["w8", "w8-gf"])
@@ -157,7 +157,7 @@ def test_gradients_are_those_of_float64() -> None:
     found = torch.autograd.grad(single(image).square().sum(), list(single.parameters()))
     exact = torch.autograd.grad(double(image.double()).square().sum(), list(double.parameters()))
     names = [key for key, _ in single.named_parameters()]
-    off = {key: deviation(one, two) for key, one, two in zip(names, found, exact, strict=True)}
+    off = {key: deviation(item, two) for key, item, two in zip(names, found, exact, strict=True)}
     assert {} == {key: value for key, value in off.items() if not value < 2e-5}
 
 

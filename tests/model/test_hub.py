@@ -70,7 +70,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_pushed_and_fetched(hub: Hub, tmp_path: Path) -> None:
     """The repository is made, then branch and pull request; all come back the same."""
-    said = run(
+    text = run(
         hub,
         tmp_path / "hf",
         """
@@ -94,15 +94,15 @@ refused(model.push_to_hub, "org/w9", token="wrong")
 refused(model.push_to_hub, "not a name")
 """,
     )
-    first, branch, request = said[:3]
+    first, branch, request = text[:3]
     assert hub.url + "/org/w8/commit/" == first[:-40] == branch[:-40]
     assert f"{hub.url}/org/w8/discussions/1" == request
     kinds = ["10 False torch.float32", "3 False torch.float32", "4 False torch.bfloat16"]
-    assert [*kinds, "4 False torch.float32", kinds[0], "0 False torch.float32"] == said[3:9]
-    assert "unreachable the Hub does not take the model; where: hf://org/w9" in said[9]
-    assert "HF_TOKEN" in said[9]
-    assert "wrong" not in said[9]
-    assert said[10].startswith("usage not the name of a repository")
+    assert [*kinds, "4 False torch.float32", kinds[0], "0 False torch.float32"] == text[3:9]
+    assert "unreachable the Hub does not take the model; where: hf://org/w9" in text[9]
+    assert "HF_TOKEN" in text[9]
+    assert "wrong" not in text[9]
+    assert text[10].startswith("usage not the name of a repository")
     assert {"main", "dev", "refs/pr/1"} == set(hub.repos["org/w8"])
     assert {"config.json", "model.safetensors"} == set(hub.repos["org/w8"]["main"])
     pushed = load(hub.repos["org/w8"]["main"]["model.safetensors"])
@@ -132,8 +132,8 @@ refused(HorNet.from_pretrained, "org/w8", revision="dev")
     total = sum(value.double().abs().sum() for value in small.tensors("w8").values())
     assert float(total) == pytest.approx(float(first), rel=1e-12)
     assert first == second == third
-    for said in refusals:
-        assert said.startswith("unreachable the Hub is not asked or does not answer")
+    for text in refusals:
+        assert text.startswith("unreachable the Hub is not asked or does not answer")
     got = [path for method, path, _ in hub.asked if method == "GET"]
     assert len(shards) == len(got) == 4
     assert all(f"/resolve/{commit}/" in path for path in got if "config.json" not in path)
@@ -174,7 +174,7 @@ def test_what_the_hub_does_not_have(hub: Hub, tmp_path: Path) -> None:
     torch.save({"head.weight": Evil(tmp_path / "sprung")}, path)
     hub.commit("org/evil", {"pytorch_model.bin": path.read_bytes()})
     hub.commit("org/named", {"hornet/w8.pth": small.write(path, "bare-zip", "w8").read_bytes()})
-    said = run(
+    text = run(
         hub,
         tmp_path / "hf",
         """
@@ -184,7 +184,7 @@ refused(HorNet.from_pretrained, "org/empty@main", revision="main")
 print(load_model("hf://org/named@main/hornet/w8.pth").num_classes)
 """,
     )
-    begin = [line.partition(";")[0] for line in said[:7]]
+    begin = [line.partition(";")[0] for line in text[:7]]
     assert [
         "unreachable the Hub does not give the model",
         "unreachable the Hub does not give the model",
@@ -192,13 +192,13 @@ print(load_model("hf://org/named@main/hornet/w8.pth").num_classes)
         "unreachable the Hub has no such weights",
         "check-failed config.json and the weights are not of the same model",
     ] == begin[:5]
-    assert "hf://org/none" in said[0]
-    assert "RevisionNotFoundError" in said[1]
-    assert "model-1.safetensors" in said[3]
+    assert "hf://org/none" in text[0]
+    assert "RevisionNotFoundError" in text[1]
+    assert "model-1.safetensors" in text[3]
     assert not (tmp_path / "sprung").exists()
-    assert "hf://ORG/REPO/FILE" in said[6]
-    assert said[7].startswith("usage not a repository of the Hub")
-    assert "10" == said[8]
+    assert "hf://ORG/REPO/FILE" in text[6]
+    assert text[7].startswith("usage not a repository of the Hub")
+    assert "10" == text[8]
 
 
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,12 +238,12 @@ def test_torch_hub(tmp_path: Path) -> None:
     done = subprocess.run(
         command, cwd=tmp_path, env=outside, capture_output=True, text=True, check=True
     )
-    said = done.stdout.splitlines()
+    reason = done.stdout.splitlines()
     sizes = ("base", "base_gf", "large", "large_gf", "large_gf384")
     small_ones = ("small", "small_gf", "tiny", "tiny_gf")
-    assert [f"hornet_{size}" for size in (*sizes, *small_ones)] == said[0].split()
-    assert "HorNet-T-GF, for images of 224 pixels a side." == said[1]
-    assert "tiny-gf 3" in said
-    assert str(tmp_path / "org_hornet-convert_main/hornet_convert/__init__.py") in said
-    assert said[-1].startswith("base is not available offline")
-    assert "`offline=True`" in said[-1]
+    assert [f"hornet_{size}" for size in (*sizes, *small_ones)] == reason[0].split()
+    assert "HorNet-T-GF, for images of 224 pixels a side." == reason[1]
+    assert "tiny-gf 3" in reason
+    assert str(tmp_path / "org_hornet-convert_main/hornet_convert/__init__.py") in reason
+    assert reason[-1].startswith("base is not available offline")
+    assert "`offline=True`" in reason[-1]

@@ -93,12 +93,12 @@ def test_filter_is_a_product_of_spectra(size: tuple[int, int]) -> None:
     expected = torch.fft.irfft2(spectrum, s=size, norm="ortho")
     found = filter_spectrum(x, weight)
     assert torch.allclose(expected, found, rtol=0, atol=1e-13)
-    for one, other in zip(
+    for item, other in zip(
         torch.autograd.grad(expected.square().sum(), [x, weight]),
         torch.autograd.grad(found.square().sum(), [x, weight]),
         strict=True,
     ):
-        assert torch.allclose(one, other, rtol=0, atol=1e-12)
+        assert torch.allclose(item, other, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (14, 8), (24, 13)])

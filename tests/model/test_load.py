@@ -229,9 +229,9 @@ def test_a_backbone_becomes_a_model(name: str, tmp_path: Path) -> None:
 
 def test_a_set_of_weights_is_chosen_by_its_key(tmp_path: Path) -> None:
     """Of two sets of weights in one file the one that is asked for."""
-    one, two = small.tensors("w8"), small.tensors("w8", label="w8/other")
-    path = _write(tmp_path / "two.pth", {"model": one, "state_dict": two})
-    for key, expected in (("model", one), ("state_dict", two)):
+    item, two = small.tensors("w8"), small.tensors("w8", label="w8/other")
+    path = _write(tmp_path / "two.pth", {"model": item, "state_dict": two})
+    for key, expected in (("model", item), ("state_dict", two)):
         weights = load_state_dict(path, "official", key=key)
         assert torch.equal(expected["head.weight"], weights["head.weight"])
         model = load_model(path, key=key)

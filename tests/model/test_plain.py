@@ -45,10 +45,10 @@ def test_every_layout_gives_the_same_bits(name: str) -> None:
         names.append([step.name for step in steps])
         outputs.append([step.output for step in steps])
     assert names[0] == names[1] == names[2]
-    for one, two, three in zip(*outputs, strict=True):
-        assert torch.float64 == one.dtype
-        assert torch.equal(one, two)
-        assert torch.equal(one, three)
+    for item, two, three in zip(*outputs, strict=True):
+        assert torch.float64 == item.dtype
+        assert torch.equal(item, two)
+        assert torch.equal(item, three)
 
 
 @torch.no_grad()

@@ -40,9 +40,9 @@ class Evil:
         return os.mkdir, (str(self.folder),)
 
 
-def same(one: nn.Module, other: nn.Module) -> bool:
+def same(item: nn.Module, other: nn.Module) -> bool:
     """Whether two models have the same parameters, to the last bit and by the same names."""
-    a, b = one.state_dict(), other.state_dict()
+    a, b = item.state_dict(), other.state_dict()
     return list(a) == list(b) and all(torch.equal(a[name], b[name]) for name in a)
 
 
@@ -178,7 +178,7 @@ def test_safetensors_goes_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "text"),
     [
         ({"architecture": "hornet_tiny_gf.in1k"}, "found: hornet_tiny_gf.in1k with 10 classes"),
         ({"architecture": "hornet_tiny_7x7"}, "found: hornet_tiny_7x7 with 10 classes"),
@@ -186,10 +186,10 @@ def test_safetensors_goes_first(tmp_path: Path) -> None:
         ({"num_classes": 0}, "with no classes"),
     ],
 )
-def test_a_config_of_another_model(config: dict[str, object], said: str, tmp_path: Path) -> None:
+def test_a_config_of_another_model(config: dict[str, object], text: str, tmp_path: Path) -> None:
     """Refused, with both named; the file alone can still be loaded."""
     folder = written(tmp_path / "x", "model.safetensors", **config)
-    with pytest.raises(CheckFailedError, match=said) as caught:
+    with pytest.raises(CheckFailedError, match=text) as caught:
         load_model(folder)
     assert "w8 with 10 classes, as the weights are" == caught.value.expected
     assert 10 == load_model(folder / "model.safetensors").num_classes
@@ -229,7 +229,7 @@ def test_a_class_of_ones_own(tmp_path: Path) -> None:
 def test_another_head_device_and_dtype(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A fresh classifier where it does not fit, by a seed, and the log tells; the rest is kept."""
     path = small.write(tmp_path / "x.pth", "openmmlab-legacy", "w8-gf")
-    own = load_model(path)
+    ours = load_model(path)
     images = torch.randn(2, 3, 32, 32)
     with caplog.at_level(logging.INFO, "hornet_convert"):
         for classes in (10, 0, None):
@@ -239,7 +239,7 @@ def test_another_head_device_and_dtype(tmp_path: Path, caplog: pytest.LogCapture
         assert ["a fresh classifier: 3 classes, the file has 10"] == caplog.messages
     assert not model.training
     assert (2, 3) == model(images).shape
-    assert torch.equal(own.forward_features(images), model.forward_features(images))
+    assert torch.equal(ours.forward_features(images), model.forward_features(images))
     again = load_model(path, 3, seed=4, dtype=torch.bfloat16)
     assert torch.equal(
         model.get_parameter("head.fc.weight").bfloat16(), again.get_parameter("head.fc.weight")

@@ -174,8 +174,8 @@ def test_compiled_training_is_the_eager_one() -> None:
         y = run(x)
         loss = (y * torch.arange(y.numel()).view(y.shape).sin()).sum()
         gradients.append(torch.autograd.grad(loss, list(block.parameters())))
-    for (name, _), one, other in zip(block.named_parameters(), *gradients, strict=True):
-        assert (one - other).abs().max() <= 1e-4 * one.abs().max(), name
+    for (name, _), item, other in zip(block.named_parameters(), *gradients, strict=True):
+        assert (item - other).abs().max() <= 1e-4 * item.abs().max(), name
     block.eval()
     with torch.no_grad():
         assert torch.allclose(block(x), compiled(x), atol=1e-6)

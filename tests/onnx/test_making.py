@@ -228,7 +228,7 @@ def test_the_runtime_row_sees_one_number_in_a_weight(model: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "text"),
     [
         (["--single-file"], "--single-file was given without --format onnx"),
         (["--features", "--format", "pth"], "--features was given without --format onnx"),
@@ -240,12 +240,12 @@ def test_what_cannot_be(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
-    said: str,
+    text: str,
 ) -> None:
     """Exit code 2, before anything is written."""
     out = tmp_path / "out"
     assert run(["convert", "--ckpt", str(source), "--out", str(out), *arguments]) == 2
-    assert said in capsys.readouterr().err
+    assert text in capsys.readouterr().err
     assert not out.exists()
 
 

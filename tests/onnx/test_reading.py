@@ -100,7 +100,7 @@ def a_pipe(weights: Path, place: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "text"),
     [
         (external("location", "../made/w.safetensors", -1), "outside of the model's folder"),
         (external("location", "/etc/hostname", -1), "outside of the model's folder"),
@@ -127,11 +127,11 @@ def a_pipe(weights: Path, place: Path) -> None:
     ],
 )
 def test_data_elsewhere_is_refused(
-    model: Path, change: Change, said: str, capsys: pytest.CaptureFixture[str]
+    model: Path, change: Change, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exit code 4 from each command, with what was expected."""
     changed(model, change)
-    with pytest.raises(FileRefusedError, match=said):
+    with pytest.raises(FileRefusedError, match=text):
         open_checkpoint(model)
     for command in (["verify", "--ckpt"], ["inspect"], ["compare", str(model)]):
         assert run([*command, str(model)]) == 4
@@ -248,14 +248,14 @@ def test_no_more_is_held_than_a_graph_needs(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Neither of texts, nor of all that is no weight."""
-    for name, said in (
+    for name, text in (
         ("protobuf.MAX_TEXTS", "too long"),
         ("container_onnx.MAX_GRAPH", "too large"),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(f"hornet_convert.checkpoint.{name}", 50_000)
             assert run(["verify", "--ckpt", str(model), "--no-forward"]) == 4
-        assert said in capsys.readouterr().err
+        assert text in capsys.readouterr().err
 
 
 def test_weights_are_the_same_inside_and_beside(model: Path, single: Path) -> None:
@@ -301,8 +301,8 @@ def number(model: onnx.ModelProto, path: Path) -> None:
 def swapped(model: onnx.ModelProto, path: Path) -> None:
     """Two tensors of one shape, each with the other's data."""
     ours = {each.name: each for each in model.graph.initializer}
-    one, two = (ours[f"stages.2.blocks.{n}.mlp.fc1.weight"] for n in (3, 4))
-    one.name, two.name = two.name, one.name
+    item, two = (ours[f"stages.2.blocks.{n}.mlp.fc1.weight"] for n in (3, 4))
+    item.name, two.name = two.name, item.name
 
 
 def more(model: onnx.ModelProto, path: Path) -> None:
@@ -362,14 +362,14 @@ def test_saved_again_by_another_writer_it_is_the_same(model: Path, single: Path)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "text"),
     [
         ("stages.2.blocks.3.gamma", "stages.2.blocks.4.gamma", "is not as the definition has it"),
         ("head.fc", "head.fd", "does not hold the model's weights"),
     ],
 )
 def test_names_in_the_weights_file_count(
-    model: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, said: str
+    model: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, text: str
 ) -> None:
     """The model says where each tensor lies; the weights file says which tensor that is."""
     weights = model.with_suffix(".safetensors")
@@ -377,7 +377,7 @@ def test_names_in_the_weights_file_count(
     data = data.replace(new.encode(), b"?" * len(new)).replace(old.encode(), new.encode())
     weights.write_bytes(data.replace(b"?" * len(new), old.encode()))
     assert run(["verify", "--ckpt", str(model), "--no-forward"]) == 1
-    assert said in " ".join(capsys.readouterr().out.split())
+    assert text in " ".join(capsys.readouterr().out.split())
 
 
 def test_other_weights_fail(model: Path) -> None:

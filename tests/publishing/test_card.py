@@ -57,7 +57,7 @@ def test_of_what_nobody_knows(made: Path) -> None:
 def test_of_a_published_model(published: zoo.Published, tmp_path: Path) -> None:
     """Licence, data, and figures that are marked; the same when it is made again from the cache."""
     out = tmp_path / "out"
-    report = publish("w8", Request(out), how=downloads(tmp_path), forward=False)
+    report = publish("w8", Request(out), settings=downloads(tmp_path), forward=False)
     assert report, report.first_failure
     data, text = read(out)
     assert (data.license, data.datasets) == ("mit", ["imagenet-1k"])
@@ -75,7 +75,7 @@ def test_of_a_published_model(published: zoo.Published, tmp_path: Path) -> None:
     assert "not checked, because \\-\\-no-forward" in text or "not checked, because --no-" in text
     assert "hf-hub:ORG/REPO" in text
     first = files(out)
-    again = publish("w8", Request(out), how=downloads(tmp_path), forward=False)
+    again = publish("w8", Request(out), settings=downloads(tmp_path), forward=False)
     assert "the model was there already, the same" in again.notes
     assert again.verdict is not None
     assert again.verdict.word == "seen before"  # which is nothing to strangers
@@ -112,15 +112,15 @@ def test_of_each_of_the_nine(row: zoo.Published, edits: tuple[str, ...]) -> None
 def test_of_edited_weights(published: zoo.Published, tmp_path: Path, edits: Edits) -> None:
     """They say so, and the figures of the others are not theirs."""
     out = tmp_path / "out"
-    assert publish("w8", Request(out, edits=edits), how=downloads(tmp_path))
+    assert publish("w8", Request(out, edits=edits), settings=downloads(tmp_path))
     data, text = read(out)
     assert data.eval_results is None
     assert data.license == "mit"
     assert "**Edited: these are not the published weights as they were.**" in text
     assert "of the edited weights here nobody vouches" in text
     assert "not measured here, and not for edited weights." in text
-    said = "rounded to float16" if edits.dtype else "the classifier was left out"
-    assert said in text
+    reason = "rounded to float16" if edits.dtype else "the classifier was left out"
+    assert reason in text
     assert ("Rounding moved the outputs" in text) == bool(edits.dtype)
     assert "verdict" not in checks_in(json.loads((out / "model.json").read_text()))
 

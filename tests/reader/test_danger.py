@@ -49,13 +49,13 @@ DANGEROUS = [
 
 
 @pytest.mark.parametrize(("name", "word"), DANGEROUS, ids=[name for name, _ in DANGEROUS])
-@pytest.mark.parametrize("how", ["called", "built", "named"])
-def test_dangerous_and_unknown_names(name: str, word: str, how: str) -> None:
+@pytest.mark.parametrize("way", ["called", "built", "named"])
+def test_dangerous_and_unknown_names(name: str, word: str, way: str) -> None:
     """Known means are named; of everything unknown it is said that nothing is known."""
-    ((found, reason),) = danger({"collections.OrderedDict": "called", name: how})
+    ((found, reason),) = danger({"collections.OrderedDict": "called", name: way})
     assert name == found
     assert word in reason
-    assert {"called": "called", "built": "instance", "named": "imported"}[how] in reason
+    assert {"called": "called", "built": "instance", "named": "imported"}[way] in reason
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])

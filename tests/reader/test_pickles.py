@@ -65,15 +65,15 @@ def read(data: bytes) -> object:
     return machine(data).run()
 
 
-def same(one: object, other: object) -> bool:
+def same(item: object, other: object) -> bool:
     """Equal, and of equal types throughout."""
-    if type(one) is not type(other):
+    if type(item) is not type(other):
         return False
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
-    if isinstance(one, dict) and isinstance(other, dict):
-        return same(list(one.items()), list(other.items()))
-    return repr(one) == repr(other) if isinstance(one, float) else one == other
+    if isinstance(item, list | tuple) and isinstance(other, list | tuple):
+        return len(item) == len(other) and all(map(same, item, other))
+    if isinstance(item, dict) and isinstance(other, dict):
+        return same(list(item.items()), list(other.items()))
+    return repr(item) == repr(other) if isinstance(item, float) else item == other
 
 
 def thawed(value: object) -> Any:
@@ -92,8 +92,8 @@ def thawed(value: object) -> Any:
             return set(thawed(value.args[0]))
         case Call(function=Global(module="builtins" | "__builtin__", name="frozenset")):
             return frozenset(thawed(value.args[0]))
-        case Call(function=Global(module="_codecs", name="encode"), args=(str() as text, str(how))):
-            return text.encode(how)
+        case Call(function=Global(module="_codecs", name="encode"), args=(str() as text, str(way))):
+            return text.encode(way)
         case Call(function=Global(module="builtins" | "__builtin__", name="bytes")):
             return b""
         case _:
@@ -133,7 +133,7 @@ def test_foreign_objects_become_descriptions() -> None:
     """Instances and calls are recorded with arguments, elements, items and state."""
     stamp = read(pickle.dumps(datetime.date(2022, 9, 15), 2))
     assert isinstance(stamp, Call)
-    assert ("datetime.date", "called") == (stamp.type_name, stamp.how)
+    assert ("datetime.date", "called") == (stamp.type_name, stamp.way)
     counter = read(pickle.dumps(collections.defaultdict(list, {"a": [1]}), 2))
     assert isinstance(counter, Call)
     assert counter.pairs is not None

@@ -253,14 +253,14 @@ def test_the_digest_depends_on_paths_and_labels_not_on_the_root(tmp_path: Path) 
     """Two machines with a copy of the same images agree; any other image or label shows."""
 
     def digest(root: str, *samples: tuple[str, int]) -> str:
-        own = tuple(Sample(f"{root}/{name}", label) for name, label in samples)
-        return Dataset(Path(root), Path(root), 1000, own).digest()
+        ours = tuple(Sample(f"{root}/{name}", label) for name, label in samples)
+        return Dataset(Path(root), Path(root), 1000, ours).digest()
 
-    one = digest("/data/val", ("a.jpg", 0), ("b.jpg", 1))
-    assert one == digest("/mnt/x", ("a.jpg", 0), ("b.jpg", 1))
-    assert one != digest("/data/val", ("a.jpg", 0), ("b.jpg", 2))
-    assert one != digest("/data/val", ("a.jpg", 0), ("c.jpg", 1))
-    assert one != digest("/data/val", ("a.jpg", 0))
+    item = digest("/data/val", ("a.jpg", 0), ("b.jpg", 1))
+    assert item == digest("/mnt/x", ("a.jpg", 0), ("b.jpg", 1))
+    assert item != digest("/data/val", ("a.jpg", 0), ("b.jpg", 2))
+    assert item != digest("/data/val", ("a.jpg", 0), ("c.jpg", 1))
+    assert item != digest("/data/val", ("a.jpg", 0))
     assert digest("/d", ("x" * 999 + "1", 0)) != digest("/d", ("x" * 999 + "2", 0))
     assert 64 == len(digest("/d", ("\udcff.jpg", 0)))
 

@@ -28,10 +28,10 @@ Capture = pytest.CaptureFixture[str]
 def test_both_engines_compute_the_same(tmp_path: Path, name: str, form: small.Form) -> None:
     """From a checkpoint in any form; filters for 64 pixels see 64 pixels."""
     path = small.write(tmp_path / "a.ckpt", form, name)
-    one, two = TorchEngine(load_model(path)), OnnxEngine(path)
-    side = one.architecture.resolution
+    item, two = TorchEngine(load_model(path)), OnnxEngine(path)
+    side = item.architecture.resolution
     pixels = np.random.default_rng(0).integers(0, 256, (2, side, side, 3), np.uint8)
-    np.testing.assert_allclose(one.logits(pixels), two.logits(pixels), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(item.logits(pixels), two.logits(pixels), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -45,8 +45,8 @@ def test_an_onnx_model_and_its_weights_are_checkpoints(
     report = convert(path, Request(tmp_path, edits=edits, onnx=onnx), forward=False)
     assert report.output is not None
     pixels = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
-    one, two = TorchEngine(load_model(report.output)), OnnxEngine(report.output)
-    np.testing.assert_allclose(one.logits(pixels), two.logits(pixels), rtol=1e-4, atol=1e-5)
+    item, two = TorchEngine(load_model(report.output)), OnnxEngine(report.output)
+    np.testing.assert_allclose(item.logits(pixels), two.logits(pixels), rtol=1e-4, atol=1e-5)
 
 
 def documents(capsys: Capture, arguments: list[str]) -> list[dict[str, object]]:
@@ -61,20 +61,20 @@ def documents(capsys: Capture, arguments: list[str]) -> list[dict[str, object]]:
 
 def test_predict_and_eval_answer_alike(capsys: Capture, ckpt: Path, pictures: Path) -> None:
     """The same classes in the same order, and the same tally."""
-    said = documents(capsys, ["predict", str(pictures), "--ckpt", str(ckpt)])
+    text = documents(capsys, ["predict", str(pictures), "--ckpt", str(ckpt)])
     classes = [
         [[p["class"] for p in image["predictions"]] for image in each["images"]]  # type: ignore[attr-defined]
-        for each in said
+        for each in text
     ]
     assert classes[0] == classes[1]
-    assert [each["engine"] for each in said] == ["torch", "onnxruntime"]
+    assert [each["engine"] for each in text] == ["torch", "onnxruntime"]
     listing = pictures.parent / "list.csv"
     rows = zip(sorted(pictures.glob("*.[!t]*")), classes[0], strict=True)
     listing.write_text("".join(f"{path},{found[0]}\n" for path, found in rows))
-    one, two = documents(capsys, ["eval", str(listing), "--ckpt", str(ckpt)])
-    assert one["top1"] == two["top1"]
-    assert one["images"] == 5
-    assert (one["engine"], two["engine"]) == ("torch", "onnxruntime")
+    item, two = documents(capsys, ["eval", str(listing), "--ckpt", str(ckpt)])
+    assert item["top1"] == two["top1"]
+    assert item["images"] == 5
+    assert (item["engine"], two["engine"]) == ("torch", "onnxruntime")
 
 
 def test_torch_is_not_loaded(ckpt: Path, pictures: Path) -> None:

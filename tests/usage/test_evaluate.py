@@ -216,7 +216,7 @@ def test_progress_has_a_running_figure(ckpt: Path, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "text"),
     [
         ([], 2, "Missing argument"),
         (["{folder}"], 2, "no weights are named"),
@@ -233,7 +233,7 @@ def test_progress_has_a_running_figure(ckpt: Path, folder: Path) -> None:
     ],
 )
 def test_what_cannot_be_done_is_said(
-    capsys: Capture, ckpt: Path, folder: Path, arguments: list[str], code: int, said: str
+    capsys: Capture, ckpt: Path, folder: Path, arguments: list[str], code: int, text: str
 ) -> None:
     """With the documented exit code, and no traceback."""
     (folder.parent / "empty").mkdir()
@@ -245,10 +245,10 @@ def test_what_cannot_be_done_is_said(
     }
     for place, path in places.items():
         arguments = [word.replace(place, str(path)) for word in arguments]
-        said = said.replace(place, str(path))
+        text = text.replace(place, str(path))
     assert code == run(["eval", *arguments])
     captured = capsys.readouterr()
-    assert said.lower() in (captured.err + captured.out).lower()
+    assert text.lower() in (captured.err + captured.out).lower()
     assert "Traceback" not in captured.err
 
 

@@ -172,7 +172,7 @@ def test_a_bad_image_among_good_ones_is_named_and_skipped(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "text"),
     [
         (["--ckpt", "{ckpt}"], 2, "Missing argument"),
         (["{pictures}"], 2, "no weights are named"),
@@ -193,7 +193,7 @@ def test_a_bad_image_among_good_ones_is_named_and_skipped(
 )
 def test_what_cannot_be_done_is_said(
     capsys: Capture, ckpt: Path, pictures: Path, tmp_path: Path,
-    arguments: list[str], code: int, said: str,
+    arguments: list[str], code: int, text: str,
 ) -> None:  # fmt: skip
     """With the documented exit code, and no traceback."""
     (tmp_path / "empty").mkdir()
@@ -202,7 +202,7 @@ def test_what_cannot_be_done_is_said(
         arguments = [word.replace(place, str(path)) for word in arguments]
     assert code == run(["predict", *arguments])
     captured = capsys.readouterr()
-    assert said.lower() in (captured.err + captured.out).lower()
+    assert text.lower() in (captured.err + captured.out).lower()
     assert "Traceback" not in captured.err
 
 
@@ -231,6 +231,6 @@ def test_a_model_in_training_is_set_to_evaluate(pictures: Path) -> None:
     """Nothing is dropped at random: the same image, the same answer."""
     model = HorNet(Architecture.from_name("w8"), 10, drop_path_rate=0.9, layer_scale_init=1.0)
     assert model.training
-    one, two = (list(predict(model, [str(pictures / "a.jpg")])) for _ in range(2))
-    assert one == two
+    item, two = (list(predict(model, [str(pictures / "a.jpg")])) for _ in range(2))
+    assert item == two
     assert not model.training

@@ -35,74 +35,74 @@ def mirror(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def how(tmp_path: Path, mirror: Path) -> Download:
+def settings(tmp_path: Path, mirror: Path) -> Download:
     """A cache of its own, and the mirror alone."""
     return Download(Cache.at(tmp_path / "cache"), (str(mirror),), "mirror")
 
 
-def test_it_is_fetched_and_converted_once(mirror: Path, how: Download) -> None:
+def test_it_is_fetched_and_converted_once(mirror: Path, settings: Download) -> None:
     """The second time the kept result is used, even when the source has gone."""
     row = publish(mirror)
-    path = pretrained(row, how)
-    assert how.cache.folder / "w8/converted" == path.parent
+    path = pretrained(row, settings)
+    assert settings.cache.folder / "w8/converted" == path.parent
     assert "w8" == load_model(path).architecture.name
     written = path.stat()
     (mirror / row.file_name).unlink()
-    again = pretrained(row, how)
+    again = pretrained(row, settings)
     assert (path, written.st_ino, written.st_mtime_ns) == (
         again, again.stat().st_ino, again.stat().st_mtime_ns,
     )  # fmt: skip
 
 
-def test_a_damaged_result_is_made_again(mirror: Path, how: Download) -> None:
+def test_a_damaged_result_is_made_again(mirror: Path, settings: Download) -> None:
     """One changed byte is seen, and never loaded."""
     row = publish(mirror)
-    path = pretrained(row, how)
+    path = pretrained(row, settings)
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    assert path == pretrained(row, how)
+    assert path == pretrained(row, settings)
     assert whole == path.read_bytes()
 
 
-def test_a_record_that_is_damaged_is_no_record(mirror: Path, how: Download) -> None:
+def test_a_record_that_is_damaged_is_no_record(mirror: Path, settings: Download) -> None:
     """The result is made again."""
     row = publish(mirror)
-    path = pretrained(row, how)
+    path = pretrained(row, settings)
     record = path.parent / ".entry.json"
     written = json.loads(record.read_text())
     for text in ("", "{", '{"file": "../a"}', json.dumps({**written, "file": "w9"})):
         record.write_text(text)
-        assert path == pretrained(row, how)
+        assert path == pretrained(row, settings)
         again = json.loads(record.read_text())
         assert {**written, "fetched": None} == {**again, "fetched": None}
 
 
 def test_a_result_of_another_source_is_not_used(
-    mirror: Path, how: Download, tmp_path: Path
+    mirror: Path, settings: Download, tmp_path: Path
 ) -> None:
     """Who names a mirror gets that mirror's file, not what another one gave before."""
     row = publish(mirror)
-    pretrained(row, how)
+    pretrained(row, settings)
     (tmp_path / "empty").mkdir()
     for other in (str(tmp_path / "empty"), str(mirror)[:-1]):
         with pytest.raises(HornetConvertError):
-            pretrained(row, replace(how, mirrors=(other,)))
+            pretrained(row, replace(settings, mirrors=(other,)))
     with pytest.raises(SourceUnreachableError):
-        pretrained(row, replace(how, mirrors=(str(tmp_path / "empty"),), offline=True))
+        pretrained(row, replace(settings, mirrors=(str(tmp_path / "empty"),), offline=True))
 
 
-def test_refetch_asks_the_source_again(mirror: Path, how: Download) -> None:
+def test_refetch_asks_the_source_again(mirror: Path, settings: Download) -> None:
     """And without the source there is nothing."""
     row = publish(mirror)
-    path = pretrained(row, how)
-    assert path == pretrained(row, replace(how, refetch=True))
+    path = pretrained(row, settings)
+    assert path == pretrained(row, replace(settings, refetch=True))
     (mirror / row.file_name).unlink()
     with pytest.raises(HornetConvertError):
-        pretrained(row, replace(how, refetch=True))
-    assert path == pretrained(row, how)
+        pretrained(row, replace(settings, refetch=True))
+    assert path == pretrained(row, settings)
 
 
-def test_a_checkpoint_that_is_not_right_is_not_loaded(mirror: Path, how: Download) -> None:
+def test_a_checkpoint_that_is_not_right_is_not_loaded(mirror: Path, settings: Download) -> None:
     """A missing tensor: refused, with the check that failed; nothing is kept."""
     import torch
 
@@ -117,15 +117,17 @@ def test_a_checkpoint_that_is_not_right_is_not_loaded(mirror: Path, how: Downloa
     row = replace(zoo.find("tiny"), name="w8", sha8=digits)
     (mirror / "new.pth").rename(mirror / row.file_name)
     with pytest.raises(CheckFailedError) as caught:
-        pretrained(row, how)
+        pretrained(row, settings)
     assert "stages.2.blocks.7.gamma1" in str(caught.value)
-    assert [] == list(how.cache.folder.rglob("*.safetensors"))
+    assert [] == list(settings.cache.folder.rglob("*.safetensors"))
 
 
-def test_a_second_process_waits_for_the_first(mirror: Path, how: Download, tmp_path: Path) -> None:
+def test_a_second_process_waits_for_the_first(
+    mirror: Path, settings: Download, tmp_path: Path
+) -> None:
     """As under torchrun: while one converts, the others say that they wait."""
     row = publish(mirror)
-    lock = how.cache.folder / "w8/converted/.lock"
+    lock = settings.cache.folder / "w8/converted/.lock"
     lock.parent.mkdir(parents=True)
     program = (
         "import filelock, sys, time\n"
@@ -133,16 +135,16 @@ def test_a_second_process_waits_for_the_first(mirror: Path, how: Download, tmp_p
         "    print('held', flush=True)\n"
         "    time.sleep(1.5)\n"
     )
-    said: list[Event] = []
+    text: list[Event] = []
     command = [sys.executable, "-c", program, str(lock)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert "held" == holder.stdout.readline().strip()
         start = time.monotonic()
-        path = pretrained(row, how, events=said.append)
+        path = pretrained(row, settings, events=text.append)
         assert time.monotonic() - start > 0.5
     assert path.is_file()
-    (waiting,) = [event.detail for event in said if event.phase == "waiting"]
+    (waiting,) = [event.detail for event in text if event.phase == "waiting"]
     assert "is converting it" in (waiting or "")
 
 
@@ -154,7 +156,7 @@ def test_create_model_says_how_it_goes(
     row = publish(mirror)
     monkeypatch.setattr(zoo, "find", lambda name: {"w8": row}[name])
 
-    def said(cache: str, *, progress: bool = True, refetch: bool = False) -> str:
+    def text(cache: str, *, progress: bool = True, refetch: bool = False) -> str:
         create_model(
             "w8", 3, pretrained=True, mirror=mirror, source="mirror",
             cache=tmp_path / cache, progress=progress, refetch=refetch,
@@ -163,14 +165,14 @@ def test_create_model_says_how_it_goes(
         assert "" == captured.out
         return captured.err
 
-    assert "bytes at hand" in said("a")
-    assert "" == said("a")
-    assert "bytes at hand" in said("a", refetch=True)
-    assert "" == said("b", progress=False)
+    assert "bytes at hand" in text("a")
+    assert "" == text("a")
+    assert "bytes at hand" in text("a", refetch=True)
+    assert "" == text("b", progress=False)
 
 
 def test_predict_by_name_uses_it(
-    mirror: Path, how: Download, tmp_path: Path,
+    mirror: Path, settings: Download, tmp_path: Path,
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """The whole way on the command line: name, mirror, cache, image, classes."""
@@ -179,11 +181,11 @@ def test_predict_by_name_uses_it(
     picture(0).save(tmp_path / "a.jpg")
     arguments = [
         "predict", str(tmp_path / "a.jpg"), "--model", "w8", "--json",
-        "--mirror", str(mirror), "--source", "mirror", "--cache", str(how.cache.folder),
+        "--mirror", str(mirror), "--source", "mirror", "--cache", str(settings.cache.folder),
     ]  # fmt: skip
     for _ in range(2):
         assert 0 == run(arguments)
         found = json.loads(capsys.readouterr().out)
         assert ("w8", 1000) == (found["model"], found["num_classes"])
-        assert str(pretrained(row, how)) == found["checkpoint"]
+        assert str(pretrained(row, settings)) == found["checkpoint"]
         assert 5 == len(found["images"][0]["predictions"])

@@ -82,11 +82,11 @@ def test_training_takes_parts_by_chance() -> None:
     image = picture(4)
     prepare = transform("w8-gf64", is_training=True)
     torch.manual_seed(1)
-    one, two = prepare(image), prepare(image)
+    item, two = prepare(image), prepare(image)
     torch.manual_seed(1)
-    assert torch.equal(one, prepare(image))
-    assert not torch.equal(one, two)
-    assert (3, 64, 64) == one.shape
+    assert torch.equal(item, prepare(image))
+    assert not torch.equal(item, two)
+    assert (3, 64, 64) == item.shape
     state = torch.get_rng_state()
     seeded = transform("w8-gf64", True, seed=5)
     of_five = [seeded(image) for _ in range(3)]

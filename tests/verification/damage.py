@@ -50,22 +50,22 @@ def parts(weights: Weights) -> dict[str, list[str]]:
 def swaps_within_blocks(weights: Weights) -> Iterator[Damage]:
     """Every pair of tensors of one shape within a part."""
     for names in parts(weights).values():
-        for one, two in combinations(names, 2):
-            yield from _swap(weights, one, two)
+        for item, two in combinations(names, 2):
+            yield from _swap(weights, item, two)
 
 
 def swaps_across_blocks(weights: Weights) -> Iterator[Damage]:
     """Every pair of tensors of one shape in neighbouring parts."""
     for first, second in pairwise(parts(weights).values()):
-        for one in first:
+        for item in first:
             for two in second:
-                yield from _swap(weights, one, two)
+                yield from _swap(weights, item, two)
 
 
-def _swap(weights: Weights, one: str, two: str) -> Iterator[Damage]:
-    if weights[one].shape == weights[two].shape:
-        changed = {one: weights[two], two: weights[one]}
-        yield Damage(f"{one} and {two} swapped", changed)
+def _swap(weights: Weights, item: str, two: str) -> Iterator[Damage]:
+    if weights[item].shape == weights[two].shape:
+        changed = {item: weights[two], two: weights[item]}
+        yield Damage(f"{item} and {two} swapped", changed)
 
 
 def each(
@@ -111,12 +111,12 @@ PAIRS: Final = {
 def norms_and_scales(weights: Weights) -> Iterator[Damage]:
     """Whole norms, and the layer scales, taken for each other in every block."""
     for part, names in parts(weights).items():
-        for one, two in PAIRS.items():
-            swapped = {n: n.replace(one, two) for n in names if n.startswith(f"{part}.{one}")}
+        for item, two in PAIRS.items():
+            swapped = {n: n.replace(item, two) for n in names if n.startswith(f"{part}.{item}")}
             swapped |= {other: name for name, other in swapped.items()}
             if swapped:
                 changed = {name: weights[other] for name, other in swapped.items()}
-                yield Damage(f"{one} and {two} of {part} swapped", changed)
+                yield Damage(f"{item} and {two} of {part} swapped", changed)
 
 
 def resized_filters(weights: Weights) -> Iterator[Damage]:

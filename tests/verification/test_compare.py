@@ -81,8 +81,8 @@ def test_missing_added_and_reshaped_are_listed(tmp_path: Path, weights: Weights)
     assert found.added == ("block.2.bias",)
     assert found.reshaped == (Reshaped("head.weight", (10, 30), (37, 30)),)
     assert found.same == 3
-    for said in ("1 only in A: block.0.bias", "1 only in B", "1 of another shape", "3 tensors are"):
-        assert said in found.sentence
+    for text in ("1 only in A: block.0.bias", "1 only in B", "1 of another shape", "3 tensors are"):
+        assert text in found.sentence
 
 
 def _rounded(dtype: torch.dtype) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -105,18 +105,18 @@ LOOKS: list[tuple[str, str, Callable[[torch.Tensor], torch.Tensor]]] = [
 ]
 
 
-@pytest.mark.parametrize(("look", "said", "change"), LOOKS)
+@pytest.mark.parametrize(("look", "text", "change"), LOOKS)
 def test_what_a_difference_looks_like(
     tmp_path: Path,
     weights: Weights,
     look: str,
-    said: str,
+    text: str,
     change: Callable[[torch.Tensor], torch.Tensor],
 ) -> None:
     """Rounding, type, scale, average and other weights are told apart, each in a sentence."""
     found = compared(tmp_path, weights, {key: change(t) for key, t in weights.items()})
     assert look == found.look, found.sentence
-    assert said in found.sentence
+    assert text in found.sentence
     assert not found
 
 
@@ -148,8 +148,8 @@ def test_swapped_tensors_are_recognised(tmp_path: Path) -> None:
     """What is A's tensor under another name is said to be that."""
     whole = small.tensors("w8")
     swapped = dict(whole)
-    one, two = "stages.2.4.norm1.weight", "stages.2.4.norm2.weight"
-    swapped[one], swapped[two] = whole[two], whole[one]
+    item, two = "stages.2.4.norm1.weight", "stages.2.4.norm2.weight"
+    swapped[item], swapped[two] = whole[two], whole[item]
     found = compared(tmp_path, whole, swapped)
     assert found.look == "moved"
     assert len(found.changed) == 2

@@ -86,8 +86,8 @@ def test_damaged_files(tmp_path: Path, claims: Mapping[str, Claim], kind: str) -
         assert "failed" == _word(replace(alone, claims=(known,)))
     report = verify(path, claims=[claims["a file"]], forward=False)
     assert report.exit_code == 1
-    said = row(report, "reference").detail
-    assert f"{len(damage.changed)} tensor" in said or "every tensor" in said
+    text = row(report, "reference").detail
+    assert f"{len(damage.changed)} tensor" in text or "every tensor" in text
 
 
 def test_the_name_of_a_published_file_catches_damage(tmp_path: Path, right: Path) -> None:

@@ -115,9 +115,9 @@ def test_files_are_caught_by_each_check_alone(tmp_path: Path, kind: str) -> None
     damage = every[len(every) * 2 // 3]
     result = tmp_path / "result.safetensors"
     result.write_bytes(safetensors.numpy.save(damage.done_to(weights(name))))
-    with open_checkpoint(source) as one, open_checkpoint(result) as two:
-        file = examine(one)
-        seen, asked = scan(one, file.tensors), asked_of(file)
+    with open_checkpoint(source) as item, open_checkpoint(result) as two:
+        file = examine(item)
+        seen, asked = scan(item, file.tensors), asked_of(file)
         bits = read_back(file, seen, Request(tmp_path), asked, two, None).check
     forward = proof_of(source, result).check
     assert bits.status == "fail"

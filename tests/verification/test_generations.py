@@ -132,10 +132,10 @@ def test_backbones_of_detectors_are_known(row: zoo.Published, form: str) -> None
         given = {f"backbone.{key.removeprefix('backbone.')}": s for key, s in given.items()}
         given |= {f"neck.convs.{n}.weight": (8, 8, 1, 1) for n in range(60)}
         given |= {f"roi_head.fcs.{n}.weight": (8, 8) for n in range(60)}
-    said = found(given)["keys"]
-    assert f"the backbone of {row.label} of a detector or segmenter" in said
-    assert f"fetch {row.name}" in said
-    assert ("beside neck, roi_head" in said) == (form != "official")
+    text = found(given)["keys"]
+    assert f"the backbone of {row.label} of a detector or segmenter" in text
+    assert f"fetch {row.name}" in text
+    assert ("beside neck, roi_head" in text) == (form != "official")
 
 
 @pytest.mark.parametrize(

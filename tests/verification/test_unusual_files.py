@@ -63,7 +63,7 @@ def test_images_that_only_the_file_asks_for_have_a_limit(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "said"),
+    ("dtype", "text"),
     [
         *((dtype, "not trained") for dtype in (torch.float32, torch.float16, torch.bfloat16)),
         (torch.float64, "not trained"),
@@ -72,7 +72,7 @@ def test_images_that_only_the_file_asks_for_have_a_limit(name: str) -> None:
     ],
 )
 def test_untrained_layer_scales_are_seen_in_every_precision(
-    tmp_path: Path, dtype: torch.dtype, said: str
+    tmp_path: Path, dtype: torch.dtype, text: str
 ) -> None:
     """1e-6 rounded to 16 bits is still the initial value; in 8 bits it is zero."""
     weights = {
@@ -81,7 +81,7 @@ def test_untrained_layer_scales_are_seen_in_every_precision(
     }
     values = row(verify(saved(tmp_path / "in.pth", weights), forward=False), "values")
     assert values.status == "fail"
-    assert said in values.detail
+    assert text in values.detail
 
 
 def test_a_damaged_file_is_equal_to_none(tmp_path: Path) -> None:
@@ -161,8 +161,8 @@ def test_what_other_programs_write_into_metadata_is_not_ours(tmp_path: Path) -> 
     assert report.to_json()["verdict"] == "consistent"
     assert row(report, "fingerprint").status == "not checked"
     assert not any("edited" in note for note in report.notes)
-    own = {"hornet_convert.fingerprint": "0" * 64}
-    path.write_bytes(safetensors.torch.save(small.tensors("w8"), own))
+    ours = {"hornet_convert.fingerprint": "0" * 64}
+    path.write_bytes(safetensors.torch.save(small.tensors("w8"), ours))
     assert row(verify(path, forward=False), "fingerprint").status == "fail"
 
 
@@ -171,8 +171,8 @@ def test_zero_biases_do_not_contradict_the_sentence_on_zeros(tmp_path: Path) -> 
     weights = small.tensors("w8")
     assert "bias" not in row(verify(saved(tmp_path / "in.pth", weights)), "values").detail
     weights["norm.bias"] = torch.zeros(64)
-    said = row(verify(saved(tmp_path / "in.pth", weights), forward=False), "values").detail
-    assert "no weight all zero (1 bias is: head.norm.bias)" in said
+    text = row(verify(saved(tmp_path / "in.pth", weights), forward=False), "values").detail
+    assert "no weight all zero (1 bias is: head.norm.bias)" in text
 
 
 def test_verify_does_not_say_what_is_beside_the_point(tmp_path: Path) -> None:

@@ -166,8 +166,8 @@ def test_the_trust_record_knows_files_and_weights(by: str, tmp_path: Path, ckpt:
         report = verify(path, claims=claims, require=["authentic"], forward=False)
         assert report.to_json()["verdict"] == ("authentic" if by else "seen before")
         assert report.status == ("pass" if by else "fail")
-        said = "the record of Ada (seen on" if by else "authentic is required, and the file is seen"
-        assert said in row(report, "reference").detail
+        text = "the record of Ada (seen on" if by else "authentic is required, and the file is seen"
+        assert text in row(report, "reference").detail
         assert verify(path, claims=claims, require=["seen before"], forward=False)
 
 
