@@ -151,7 +151,9 @@ def _fetch(
         report = _converted(got, settings, request, edges, progress(model.name))
         try:
             if report and not settings.keep and got.kept:
-                settings.cache.discard(model.name, got.source)
+                left = settings.cache.discard(model.name, got.source)
+                notes = (f"the download stays in the cache: {line}" for line in left)
+                report = replace(report, notes=(*report.notes, *notes))
             if not report and got.kept and (problem := _problem(report, request)) is not None:
                 came = not got.from_cache
                 times = settings.cache.set_aside(model.name, got.source, problem, came=came)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hornet_convert.cli import asked, options, output
+from hornet_convert.errors import EXIT_DISK
 from hornet_convert.text import counted, printable
 
 if TYPE_CHECKING:
@@ -135,4 +136,7 @@ def _removed(cache: Cache, gone: list[Usage]) -> int:
     freed = sum(usage.bytes + usage.part_bytes for usage in gone)
     click.echo(f"{counted(count, 'file')} removed, {freed:,} bytes freed")
     click.echo(asked.cache_line(cache, "now"))
-    return 0
+    left = [line for usage in gone for line in usage.left]
+    for line in left:
+        click.echo(f"not removed: {printable(line, 8192)}", err=True)
+    return EXIT_DISK if left else 0

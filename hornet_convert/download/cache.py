@@ -20,14 +20,14 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, get_args
 
 from hornet_convert.download.errors import OPTION
-from hornet_convert.download.locks import is_free
+from hornet_convert.download.locks import holder, is_free
 from hornet_convert.download.partfile import DATA, PartFile, remove_part
 from hornet_convert.download.sources import Source, SourceName, home_expanded
 from hornet_convert.download.wanted import is_plain_name
@@ -51,12 +51,16 @@ _PART: Final = re.compile(r"\.part(?:-([0-9a-f]{8})([0-9a-f]{8})?[0-9a-f]{4})?")
 
 @dataclass(frozen=True)
 class Usage:
-    """What a cache holds, with bytes: files, converted models too, and unfinished downloads."""
+    """What a cache holds, with bytes: files, converted models too, and unfinished downloads.
+
+    Where it tells what was removed, `left` are the folders that could not be, each with the reason.
+    """
 
     files: int = 0
     bytes: int = 0
     parts: int = 0
     part_bytes: int = 0
+    left: tuple[str, ...] = ()
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(*map(operator.add, astuple(self), astuple(other)))
@@ -328,7 +332,8 @@ class Cache:
     def clear(self, model: str | None = None) -> Usage:
         """Remove every file, unfinished download and converted model, or those of one model.
 
-        Returns what went. The trust record stays. Slots that a download holds are left alone.
+        Returns what went, and what did not: slots that a download holds are left alone, and those
+        of another user have to be. The trust record stays.
         """
         gone = sum((self._remove(slot) for slot in self.slots(model)), Usage())
         sweep(self.folder)
@@ -338,7 +343,8 @@ class Cache:
     def prune(self) -> Usage:
         """Remove what nobody will use: leftovers of killed runs, files set aside, and of no record.
 
-        Returns what went. An unfinished download stays, because the next run goes on from there.
+        Returns what went, and what could not. An unfinished download stays, because the next run
+        goes on from there; so does whatever a running one holds.
         """
         sweep(self.folder)
         sweep_folders(self.folder, SCRATCH)
@@ -357,22 +363,28 @@ class Cache:
             for path in slot.folder.iterdir():
                 known = path.name.startswith(".") or path.name in names
                 if not known and path.is_file():
-                    gone += Usage(1, _size(path))
-                    with disk_errors(path, "clearing the cache", OPTION):
-                        path.unlink()
+                    gone += _removed(path.unlink, path, Usage(1, _size(path)))
         return gone
 
-    def discard(self, model: str, source: Source) -> None:
-        """Remove what came from one source, unless a running download holds it."""
-        self._remove(self.slot(model, source))
+    def discard(self, model: str, source: Source) -> tuple[str, ...]:
+        """Remove what came from one source; what could not be, with the reason."""
+        return self._remove(self.slot(model, source)).left
 
     def _remove(self, slot: Slot) -> Usage:
-        if not _is_folder(slot.folder) or not is_free(slot.lock):
+        if not _is_folder(slot.folder):
             return Usage()
-        gone = slot.usage()
-        with disk_errors(slot.folder, "clearing the cache", OPTION):
-            slot.clear()
-        return gone
+        if not is_free(slot.lock):
+            return Usage(left=(f"{slot.folder}: {holder(slot.lock)} is using it",))
+        return _removed(slot.clear, slot.folder, slot.usage())
+
+
+def _removed(remove: Callable[[], object], path: Path, held: Usage) -> Usage:
+    """What is gone after trying to remove what is at a path."""
+    try:
+        remove()
+    except OSError as error:
+        return Usage(left=(f"{path}: {error.strerror}",))
+    return held
 
 
 def _machine() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -9,11 +10,12 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from hornet_convert.download.cache import Cache, Usage
+from hornet_convert.cli import run
+from hornet_convert.download.cache import Cache, Slot, Usage
 from hornet_convert.download.errors import NoSourceError
 from hornet_convert.download.sources import Source
 from hornet_convert.download.trust import TrustRecord
-from hornet_convert.errors import DiskError
+from hornet_convert.errors import EXIT_DISK, DiskError
 from hornet_convert.family import zoo
 from tests.download.behaviours import FLIPPED, HALF, cut
 from tests.download.fault_server import FaultServer
@@ -150,13 +152,38 @@ def test_a_link_is_left_alone(place: str, tmp_path: Path) -> None:
     assert before == sorted((tmp_path / "elsewhere").rglob("*"))
 
 
-def test_clearing_leaves_what_is_being_fetched(tmp_path: Path) -> None:
-    """A slot that another process holds stays as it is."""
+def test_clearing_leaves_what_is_being_fetched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A slot that another process holds stays as it is, and the user is told."""
     path, part = filled(tmp_path)
     with FileLock(part.parents[1] / ".lock"):
-        assert Usage(1, N, 0, 0) == Cache(tmp_path).clear()
+        assert EXIT_DISK == run(["cache", "clear", "--cache", str(tmp_path)])
+    out, err = capsys.readouterr()
+    assert f"1 file removed, {N:,} bytes freed" in out
+    assert err.startswith(f"not removed: {part.parents[1]}: ")
+    assert err.endswith(" is using it\n")
     assert part.exists()
     assert not path.exists()
+
+
+def test_clearing_goes_on_after_what_belongs_to_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest goes, and what stays is named with the reason."""
+    path, part = filled(tmp_path)
+    clear = Slot.clear
+
+    def refuse(slot: Slot) -> None:
+        if slot.folder == path.parent:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        clear(slot)
+
+    monkeypatch.setattr(Slot, "clear", refuse)
+    gone = Cache(tmp_path).clear()
+    assert Usage(0, 0, 1, HALF, (f"{path.parent}: Permission denied",)) == gone
+    assert path.exists()
+    assert not part.exists()
 
 
 def test_a_cache_that_is_a_file(tmp_path: Path) -> None:

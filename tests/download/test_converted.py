@@ -71,7 +71,8 @@ def test_a_model_that_is_being_converted_stays(tmp_path: Path) -> None:
     """Its lock is held."""
     path = keep(Cache(tmp_path))
     with FileLock(path.parent / ".lock"):
-        assert Usage(0, 0, 0, 0) == Cache(tmp_path).clear()
+        left = f"{path.parent}: another process is using it"
+        assert Usage(left=(left,)) == Cache(tmp_path).clear()
     assert path.exists()
 
 
