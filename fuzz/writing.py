@@ -29,7 +29,7 @@ def reference_result(ckpt: Path, out: Path) -> tuple[str, str, float]:
     """Name and SHA-256 of the right result, and the seconds an undisturbed run takes."""
     begun = time.monotonic()
     done = subprocess.run(convert_command(ckpt, out), capture_output=True, check=True)
-    path = Path(json.loads(done.stdout)["output"])
+    path = Path(json.loads(done.stdout)["results"][0]["output"])
     return path.name, hashlib.sha256(path.read_bytes()).hexdigest(), time.monotonic() - begun
 
 

@@ -52,6 +52,7 @@ SCENARIOS: dict[str, tuple[str, dict[str, Any]]] = {
         ("many.pth", {"layout": "openmmlab"}),
         ("many.pth", {"layout": "official", "format": "pth"}),
         ("many.pth", {"head": "in1k", "format": "pth"}),
+        ("many.pth", {"dtype": "float16", "format": "pth"}),
         ("many.pth", {"head": 1000, "dtype": "bfloat16", "resolution": 96, "layout": "official"}),
         ("many.pth", {"head": "none", "layout": "openmmlab", "format": "pth"}),
         ("manyofficial.pth", {"head": "in1k", "layout": "official", "dtype": "float16"}),

@@ -16,12 +16,13 @@ from hornet_convert.checks.checks import run_checks
 from hornet_convert.checks.findings import Findings
 from hornet_convert.checks.kinds import explained, recognise
 from hornet_convert.checks.model_file import ModelFile, examine
-from hornet_convert.checks.scan import scan
+from hornet_convert.checks.scan import Scan, scan
 from hornet_convert.errors import MalformedError, UnsafeError, UsageError
 from hornet_convert.family import file_names
 from hornet_convert.numbers.statistics import weight_statistics
 from hornet_convert.report.check import Check, not_checked
 from hornet_convert.report.claims import FULL, Claim
+from hornet_convert.report.clock import Clock
 from hornet_convert.report.progress import Progress, reading
 from hornet_convert.report.report import ALARM, Aside, Report, dangers_in_words
 from hornet_convert.report.statistics import BlockStatistics
@@ -53,6 +54,7 @@ def verify(
     graph: Graph = lambda file: None,
     statistics: bool = False,
     progress: Progress | None = None,
+    clock: Clock | None = None,
 ) -> Report:
     """Check a file and report; the file is read once for all that needs its bytes.
 
@@ -69,20 +71,26 @@ def verify(
     forward, graph, statistics
         Makes the forward check, and that of an ONNX file's graph; whether to collect statistics of
         the weights as well.
+    clock
+        Measures the parts; the report has what they took.
 
     Raises UnsafeError if a safe file is required and a plain load of this one would run foreign
     code; another HornetConvertError if it cannot be read as a checkpoint at all.
     """
+    clock = clock or Clock()
     with open_checkpoint(path) as checkpoint:
         file = examine(checkpoint, model=model, key=key, ema=ema, prefix=prefix)
         level = required(file, require)
         stop = threading.Event()
+
+        def read() -> Scan:
+            with clock.measuring("reading, digests, values"):
+                return scan(checkpoint, file.tensors, progress=reading(progress), stop=stop)
+
         # The pass over the bytes fills what time the computations leave the processors.
         with ThreadPoolExecutor(max_workers=1) as beside:
             try:
-                passing = beside.submit(
-                    scan, checkpoint, file.tensors, progress=reading(progress), stop=stop
-                )
+                passing = beside.submit(read)
                 if forward is not None and file.identity.sound:
                     computed = forward(file)
                 else:
@@ -91,8 +99,12 @@ def verify(
             finally:
                 stop.set()
         findings = Findings(file, seen, computed, tuple(claims), level, graph=graph(file))
-        collected = statistics_of(file, progress) if statistics else ()
-        return report_on(findings, run_checks(findings), statistics=collected)
+        collected: tuple[BlockStatistics, ...] = ()
+        if statistics:
+            with clock.measuring("statistics of the weights"):
+                collected = statistics_of(file, progress)
+        rows = run_checks(findings)
+        return report_on(findings, rows, statistics=collected, took=clock.stop())
 
 
 def against(text: str, subject: Path, progress: Progress | None = None) -> Claim:

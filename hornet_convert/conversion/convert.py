@@ -21,9 +21,16 @@ from hornet_convert.checks.verify import NO_FORWARD, UNSOUND, report_on, require
 from hornet_convert.conversion.plan import Plan, plan
 from hornet_convert.conversion.proof import Proof, Prove, edits_note, overflow
 from hornet_convert.conversion.provenance import provenance
-from hornet_convert.conversion.publish import already_there, in_the_way, require_published
+from hornet_convert.conversion.publish import (
+    Stamp,
+    already_there,
+    in_the_way,
+    require_published,
+    stamp,
+)
 from hornet_convert.conversion.readback import Back, Wanted, read_back, wanted
 from hornet_convert.conversion.request import Request
+from hornet_convert.conversion.reread import Copied, Digests, digests_of
 from hornet_convert.conversion.write import write
 from hornet_convert.family import file_names, zoo
 from hornet_convert.files.errors import disk_errors
@@ -84,15 +91,28 @@ def _converted(
 ) -> Report:
     """Write a sound state dict to a temporary file, prove it, and publish it."""
     asked = wanted(file, request)
-    edits = file_names.history(ours(file.checkpoint.metadata).get("edits", ""), made.tokens)
-    seen, fingerprint, losses = write(
-        file, made, request.format, edits, result, reading(progress, "converting")
-    )
     if isinstance(asked, Check):
-        proof, back = Proof(not_checked("forward", OTHER_WEIGHTS)), Back(asked)
-    else:
-        proof, back = _proved(file, seen, request, asked, result, prove, progress)
-    too_large = overflow(made, losses)
+        seen, other = scan(file.checkpoint, file.tensors), not_checked("forward", OTHER_WEIGHTS)
+        findings = Findings(file, seen, other, tuple(request.claims), level, asked)
+        return _report(findings, run_checks(findings), request, progress)
+    before = stamp(file.checkpoint.file)
+    edits = file_names.history(ours(file.checkpoint.metadata).get("edits", ""), made.tokens)
+    with ThreadPoolExecutor(1) as beside:
+        digesting = beside.submit(digests_of, file.checkpoint, asked.choice.tensors)
+        written = write(
+            file, made, request.format, edits, result, digesting, reading(progress, "converting")
+        )
+    digests = digesting.result()
+    copied = written.copied
+    proof, back = _proved(file, before, digests, copied, request, asked, result, prove, progress)
+    seen = Scan(
+        back.of_source,
+        {key: digests.sha256[key] for key in file.tensors},
+        written.values,
+        digests.damaged(file.tensors),
+        digests.checked_bytes(file.tensors),
+    )
+    too_large = overflow(made, written.losses)
     findings = Findings(
         file, seen, proof.check, tuple(request.claims), level, back.check, too_large
     )
@@ -103,11 +123,11 @@ def _converted(
     row = None if request.chooses else request.row or _published(file, seen)
     stem = file_names.stem(made.architecture, made.num_classes, edits, row)
     final = request.out / file_names.file_name(stem, back.sha256, request.format)
-    notes = [*made.notes, *edits_note(made, losses), *proof.notes]
+    notes = [*made.notes, *edits_note(made, written.losses), *proof.notes]
     if made.rounded and prove is None:
         notes.append(f"how far {made.rounded} moves the outputs was not measured: {NO_FORWARD}")
-    if fingerprint != findings.fingerprint:
-        notes.append(f"the result's own fingerprint is {fingerprint}")
+    if written.fingerprint != findings.fingerprint:
+        notes.append(f"the result's own fingerprint is {written.fingerprint}")
     there = already_there(final, back.sha256, request.force)
     if there:
         notes.append(f"{final.name} already existed, identical")
@@ -124,7 +144,7 @@ def _converted(
             "layout": made.target,
             "model": made.architecture.name,
             "num_classes": made.num_classes,
-            "fingerprint": fingerprint,
+            "fingerprint": written.fingerprint,
             "edits": list(edits),
             "starts_fresh": list(made.starts_fresh),
             "drift": proof.drift,
@@ -147,7 +167,9 @@ def _converted(
 
 def _proved(
     file: ModelFile,
-    seen: Scan,
+    before: Stamp,
+    digests: Digests,
+    copied: Copied,
     request: Request,
     asked: Wanted,
     result: Temporary,
@@ -164,7 +186,10 @@ def _proved(
         # Opened once more: what is published is what can be read now, after all else has run.
         with open_checkpoint(result.path) as reopened:
             back = reading(progress, "reading back")
-            return proof, read_back(file, seen, request, asked, reopened, proof.loaded, back)
+            loaded = proof.loaded
+            return proof, read_back(
+                file, before, digests, copied, request, asked, reopened, loaded, back
+            )
 
 
 def _report(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +21,6 @@ from hornet_convert.checkpoint.metadata import ours
 from hornet_convert.checkpoint.reader import Checkpoint
 from hornet_convert.checkpoint.tensors import Tensor
 from hornet_convert.checks.model_file import ModelFile
-from hornet_convert.checks.scan import Scan
 from hornet_convert.conversion.chosen import Chosen, choice_problem, chosen
 from hornet_convert.conversion.expected import (
     TYPES,
@@ -36,7 +36,16 @@ from hornet_convert.conversion.facts import Facts, facts
 from hornet_convert.conversion.places import form_problems, tensors_in, top_problem
 from hornet_convert.conversion.publish import Stamp, stamp
 from hornet_convert.conversion.request import Request
-from hornet_convert.conversion.reread import Reading, is_dense, pieces, reread_both
+from hornet_convert.conversion.reread import (
+    Copied,
+    Digests,
+    Reading,
+    digests_of,
+    is_dense,
+    pieces,
+    same_bytes,
+    sha256_of_all,
+)
 from hornet_convert.report.check import Check, failed, passed
 from hornet_convert.report.progress import Passing
 from hornet_convert.text import listed, printable
@@ -62,10 +71,11 @@ class Wanted:
 class Back:
     """The outcome of reading a result back: the row, and if it passed what must be said of it.
 
-    `sha256` and `stamp` are of the file that was read.
+    `of_source` is the SHA-256 of the source, `sha256` and `stamp` are of the file that was read.
     """
 
     check: Check
+    of_source: str
     sha256: str = ""
     stamp: Stamp = (0, 0, 0, 0)
     recorded: Facts | None = None
@@ -86,7 +96,9 @@ def wanted(file: ModelFile, request: Request) -> Wanted | Check:
 
 def read_back(
     file: ModelFile,
-    seen: Scan,
+    opened: Stamp,
+    digests: Digests,
+    written: Copied,
     request: Request,
     asked: Wanted,
     result: Checkpoint,
@@ -96,28 +108,53 @@ def read_back(
     """Compare a written file with what must stand in it.
 
     Its names must be exactly those that the code of its layout expects. A tensor that is copied
-    must have the source's bytes, by SHA-256; one that was edited is compared number by number with
-    those of the source that must stand there.
+    must have the source's bytes; one that was edited is compared number by number with those of the
+    source that must stand there.
 
-    `seen` is what the pass over the source saw, `result` the written file opened again, `loaded`
-    what torch makes of a `.pth`: a sentence if it refuses it, None where that was not tried.
+    `opened` is the stamp that the source had at first, `digests` are those of its tensors and
+    `written` those of the bytes that were copied, `result` is the written file opened again,
+    `loaded` what torch makes of a `.pth`: a sentence if it refuses it, None where that was not
+    tried.
     """
-    written = stamp(result.file)
+    now, source = stamp(result.file), file.checkpoint
     tensors = tensors_in(result, request.layout)
-    before, after = reread_both(file.checkpoint, asked.choice.tensors, result, tensors, progress)
-    problem = next(_other_tensors(asked, result, tensors, loaded), None)
+    with ThreadPoolExecutor(2) as beside:  # and here what they hold is compared
+        hashes = [
+            beside.submit(sha256_of_all, source, asked.choice.tensors),
+            beside.submit(sha256_of_all, result, tensors, progress),
+        ]
+        problems = itertools.chain(
+            _other_tensors(asked, result, tensors, loaded),
+            _damage(file, asked, digests, written),
+            _other_numbers(source, asked, result, tensors),
+        )
+        problem = next(problems, None)
+    (of_source, taken), (sha256, given) = (each.result() for each in hashes)
+    if problem is None and any(written.crcs.get(key, crc) != crc for key, crc in taken.items()):
+        problem = "the source was hashed with other bytes than those that were copied"
+    if stamp(source.file) != opened:
+        problem = "the source was written to while it was converted"
     if problem is not None:
-        return Back(failed("readback", problem))
+        return Back(failed("readback", problem), of_source)
+    # What is copied has been found to have the source's bytes, so it has their digests.
+    rows = asked.result.tensors
+    others = digests_of(result, {key: tensors[key] for key, row in rows.items() if not row.copied})
+    copied = {key: row.key for key, row in rows.items() if row.copied}
+    before = Reading(of_source, digests.sha256, digests.crcs)
+    after = Reading(
+        sha256,
+        others.sha256 | {key: digests.sha256[was] for key, was in copied.items()},
+        others.crcs | {key: digests.crcs[was] for key, was in copied.items()},
+    )
     recorded = facts(file, request, asked.choice, asked.source, asked.result, before, after)
-    problems = (
-        _other_bytes(file, seen, asked, before, after),
-        _other_numbers(file.checkpoint, asked, result, tensors),
+    problems = itertools.chain(
+        _otherwise_hashed(given, after),
         form_problems(result, asked.result, tensors, recorded.metadata, after),
         _otherwise_loaded(loaded, asked, recorded, after),
     )
-    problem = next(itertools.chain(*problems), None)
+    problem = next(problems, None)
     if problem is not None:
-        return Back(failed("readback", problem))
+        return Back(failed("readback", problem), of_source)
     count = len(asked.result.tensors)
     edited = sum(not expected.copied for expected in asked.result.tensors.values())
     told = f"{count} tensors reopened and equal, bit for bit"
@@ -128,7 +165,7 @@ def read_back(
         told += ", read by the safetensors library"
     else:
         told += "; torch.load was not tried" if loaded is None else ", read by torch.load"
-    return Back(passed("readback", told), after.sha256, written, recorded)
+    return Back(passed("readback", told), of_source, sha256, now, recorded)
 
 
 def _other_tensors(
@@ -147,34 +184,44 @@ def _other_tensors(
         yield f"names, dtypes or shapes differ: {listed(differing)}"
 
 
-def _other_bytes(
-    file: ModelFile, seen: Scan, asked: Wanted, before: Reading, after: Reading
-) -> Iterator[str]:
-    """What was copied and has other bytes; what the first reading of the source saw otherwise."""
-    for key, row in asked.result.tensors.items():
-        if row.copied and after.digests[key] != before.digests[row.key]:
-            yield f"{key} has other bytes than {row.key} of the source"
+def _damage(file: ModelFile, asked: Wanted, digests: Digests, written: Copied) -> Iterator[str]:
+    """What is wrong with the source, was read otherwise when it was copied, or not looked at."""
+    for key in digests.damaged(asked.choice.tensors):
+        yield f"the source is damaged: {key} does not match its CRC"
     for key, tensor in asked.choice.tensors.items():
-        crc, whole = tensor.storage.crc32, tensor.storage.nbytes == tensor.nbytes
-        if is_dense(tensor) and whole and crc not in (None, before.crcs[key]):
+        crc = written.crcs.get(key)
+        same = written.sha256.get(key, digests.sha256[key]) == digests.sha256[key]
+        if key in asked.source.tensors and not (same and crc == digests.crcs[key]):
+            yield f"{key} was copied with other bytes than were digested"
+        whole = is_dense(tensor) and tensor.storage.nbytes == tensor.nbytes
+        if whole and crc is not None and tensor.storage.crc32 not in (None, crc):
             yield f"the source is damaged: {key} does not match its CRC"
-        if crc is None and file.checkpoint.container == "zip":
+        if tensor.storage.crc32 is None and file.checkpoint.container == "zip":
             yield f"the CRC that a zip archive has of {key} was not looked at"
     told, prefix = file.checkpoint.metadata, "hornet_convert."
     if {f"{prefix}{n}" for n in ours(told)} != {name for name in told if name.startswith(prefix)}:
         yield "what the source says of itself was not understood"
-    digests = {key: before.digests[key] for key in asked.source.tensors}
-    if (seen.sha256, seen.digests) != (before.sha256, digests):
-        yield "the source, read again, has another SHA-256, or one of its tensors has"
+    if file.tensors.keys() != asked.source.tensors.keys():
+        yield "other tensors of the source were looked at than those that are meant"
 
 
 def _other_numbers(
     source: Checkpoint, asked: Wanted, result: Checkpoint, tensors: Mapping[str, Tensor]
 ) -> Iterator[str]:
-    """What was edited and does not hold what the edit gives."""
+    """What does not have the source's bytes, or does not hold what the edit gives."""
     for key, row in asked.result.tensors.items():
-        if not row.copied and not _holds(source, row, result, tensors[key]):
+        if row.copied:
+            if not same_bytes(source, row.source, result, tensors[key]):
+                yield f"{key} has other bytes than {row.key} of the source"
+        elif not _holds(source, row, result, tensors[key]):
             yield f"{key} does not hold what the edit of {row.key} gives"
+
+
+def _otherwise_hashed(given: Mapping[str, int], after: Reading) -> Iterator[str]:
+    """What other bytes than its own went into the SHA-256 of the result."""
+    for key, crc in given.items():
+        if after.crcs.get(key) != crc:
+            yield f"the result was hashed with other bytes of {key} than it has"
 
 
 def _otherwise_loaded(

@@ -1,6 +1,8 @@
-"""Reading the bytes of a file once more, by other code than that which read it first.
+"""Reading the bytes of a file by other code than that which makes a result of them.
 
-Shares nothing with `checks/scan.py` and `Checkpoint.read` but the description of a tensor.
+Shares nothing with `checks/scan.py`, `conversion/write.py` and `Checkpoint.read` but the
+description of a tensor. A conversion has its digests from here alone: those of the source's tensors
+while they are copied, those of both files while they are compared.
 """
 
 from __future__ import annotations
@@ -17,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hornet_convert.checkpoint.reader import Checkpoint
-from hornet_convert.checkpoint.tensors import Tensor
+from hornet_convert.checkpoint.tensors import Storage, Tensor
 from hornet_convert.errors import DiskError
 from hornet_convert.report.progress import Passing
 from hornet_convert.text import printable
 
-CHUNK: Final = 1 << 20
+CHUNK: Final = 1 << 18  # bytes: of two files they fit into the cache of one core
 PIECE: Final = 1 << 14  # elements
 
 Bytes = NDArray[np.uint8]
@@ -37,55 +39,120 @@ class Reading:
     crcs: dict[str, int]
 
 
-def reread(
-    checkpoint: Checkpoint, tensors: Mapping[str, Tensor], progress: Passing | None = None
-) -> Reading:
-    """Read a file from its first byte to its last. Raises DiskError.
+@dataclass(frozen=True)
+class Digests:
+    """By tensor the SHA-256 and the CRC-32 of its dense bytes; the CRC-32 of each storage.
 
-    In one thread: source and result are read side by side (`reread_both`).
+    Of the storages only those that the container records one of.
     """
-    whole, parts = hashlib.sha256(), {name: hashlib.sha256() for name in tensors}
-    crcs = dict.fromkeys(tensors, 0)
-    dense = {name: tensor for name, tensor in tensors.items() if is_dense(tensor)}
-    waiting = sorted(((_begin(tensor), name) for name, tensor in dense.items()), reverse=True)
-    inside: list[tuple[int, int, str]] = []
 
-    def take(name: str, data: memoryview) -> None:
-        parts[name].update(data)
-        crcs[name] = zlib.crc32(data, crcs[name])
+    sha256: dict[str, str]
+    crcs: dict[str, int]
+    of_storages: dict[Storage, int]
 
-    buffer = memoryview(bytearray(CHUNK))
-    for start in range(0, checkpoint.size, CHUNK):
-        stop = min(start + CHUNK, checkpoint.size)
-        data = buffer[: stop - start]
-        _fill(checkpoint, start, data)
-        whole.update(data)
-        while waiting and waiting[-1][0] < stop:
-            begin, name = waiting.pop()
-            inside.append((begin, begin + dense[name].nbytes, name))
-        for begin, end, name in inside:
-            take(name, data[max(begin - start, 0) : end - start])
-        inside = [row for row in inside if row[1] > stop]
+    def damaged(self, tensors: Mapping[str, Tensor]) -> list[str]:
+        """The tensors in a storage that does not match the CRC-32 that the container records."""
+        wrong = {storage for storage, crc in self.of_storages.items() if crc != storage.crc32}
+        return [name for name, tensor in tensors.items() if tensor.storage in wrong]
+
+    def checked_bytes(self, tensors: Mapping[str, Tensor]) -> int:
+        """How many bytes such a CRC-32 covers."""
+        return sum(
+            s.nbytes for s in {t.storage for t in tensors.values()} & self.of_storages.keys()
+        )
+
+
+@dataclass(frozen=True)
+class Copied:
+    """Of the tensors of the source as they were copied: the CRC-32 of each, the SHA-256 of some."""
+
+    crcs: dict[str, int]
+    sha256: dict[str, str]
+
+
+def digests_of(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> Digests:
+    """Read every tensor, two at a time: one core may have something else to do meanwhile.
+
+    Raises DiskError.
+    """
+    in_order = sorted(tensors, key=lambda name: _begin(tensors[name]))
+    with ThreadPoolExecutor(2) as pool:
+        found = pool.map(lambda name: _digest(checkpoint, tensors[name]), in_order)
+        rows = dict(zip(in_order, found, strict=True))
+    recorded = {name: t for name, t in tensors.items() if t.storage.crc32 is not None}
+    filled = {t.storage: rows[name][1] for name, t in recorded.items() if _fills(t)}
+    others = {t.storage for t in recorded.values()} - filled.keys()
+    filled |= {storage: _crc(checkpoint, storage) for storage in others}
+    return Digests(
+        {name: rows[name][0] for name in tensors}, {name: rows[name][1] for name in tensors}, filled
+    )
+
+
+def _digest(checkpoint: Checkpoint, tensor: Tensor) -> tuple[str, int]:
+    digest, crc = hashlib.sha256(), 0
+    for data in _runs_of(checkpoint, tensor):
+        digest.update(data)
+        crc = zlib.crc32(data, crc)
+    return digest.hexdigest(), crc
+
+
+def _crc(checkpoint: Checkpoint, storage: Storage) -> int:
+    crc = 0
+    for data in _runs(checkpoint, storage.offset, storage.nbytes):
+        crc = zlib.crc32(data, crc)
+    return crc
+
+
+def sha256_of_all(
+    checkpoint: Checkpoint, tensors: Mapping[str, Tensor], progress: Passing | None = None
+) -> tuple[str, dict[str, int]]:
+    """SHA-256 of a file; of the very bytes that went into it, the CRC-32 of each dense tensor.
+
+    A tensor that shares bytes with one before it is left out. Raises DiskError.
+    """
+    digest, crcs, done = hashlib.sha256(), dict[str, int](), 0
+    dense = sorted((_begin(t), name, t.nbytes) for name, t in tensors.items() if is_dense(t))
+    for begin, name, nbytes in [*dense, (checkpoint.size, "", 0)]:
+        if begin < done:
+            continue
+        for data in _runs(checkpoint, done, begin - done):
+            digest.update(data)
+        crc = 0
+        for data in _runs(checkpoint, begin, nbytes):
+            digest.update(data)
+            crc = zlib.crc32(data, crc)
+        if name:
+            crcs[name] = crc
+        done = begin + nbytes
         if progress is not None:
-            progress(stop, checkpoint.size)
-    for name in tensors.keys() - dense:
-        take(name, _gathered(checkpoint, tensors[name]).data)
-    digests = {name: part.hexdigest() for name, part in parts.items()}
-    return Reading(whole.hexdigest(), digests, crcs)
+            progress(done, checkpoint.size)
+    return digest.hexdigest(), crcs
 
 
-def reread_both(
-    source: Checkpoint,
-    of_source: Mapping[str, Tensor],
-    result: Checkpoint,
-    of_result: Mapping[str, Tensor],
-    progress: Passing | None = None,
-) -> tuple[Reading, Reading]:
-    """Read a source and its result, each on a core of its own. Raises DiskError."""
-    with ThreadPoolExecutor(1) as beside:
-        before = beside.submit(reread, source, of_source)
-        after = reread(result, of_result, progress)
-        return before.result(), after
+def same_bytes(source: Checkpoint, first: Tensor, result: Checkpoint, other: Tensor) -> bool:
+    """Whether two tensors have the same dense bytes. Raises DiskError."""
+    runs = zip(_runs_of(source, first), _runs_of(result, other), strict=True)
+    return first.nbytes == other.nbytes and all(data == given for data, given in runs)
+
+
+def _runs_of(checkpoint: Checkpoint, tensor: Tensor) -> Iterator[bytearray]:
+    """The dense little-endian bytes of a tensor, so many at a time that two are cut alike."""
+    if is_dense(tensor):
+        yield from _runs(checkpoint, _begin(tensor), tensor.nbytes)
+        return
+    data = _gathered(checkpoint, tensor)
+    for at in range(0, tensor.nbytes, CHUNK):
+        yield bytearray(data[at : at + CHUNK])
+
+
+def _runs(checkpoint: Checkpoint, begin: int, nbytes: int) -> Iterator[bytearray]:
+    """Bytes of the file, `CHUNK` at a time; the memory is used again."""
+    buffer = bytearray(min(nbytes, CHUNK))
+    for at in range(0, nbytes, CHUNK):
+        if nbytes - at < len(buffer):
+            buffer = bytearray(nbytes - at)
+        _fill(checkpoint, begin + at, memoryview(buffer))
+        yield buffer
 
 
 def pieces(checkpoint: Checkpoint, tensor: Tensor) -> Iterator[Bytes]:
@@ -111,20 +178,24 @@ def is_dense(tensor: Tensor) -> bool:
     return not tensor.storage.big_endian or tensor.dtype.itemsize == 1
 
 
+def _fills(tensor: Tensor) -> bool:
+    return is_dense(tensor) and tensor.nbytes == tensor.storage.nbytes
+
+
 def _begin(tensor: Tensor) -> int:
     return tensor.storage.offset + tensor.first * tensor.dtype.itemsize
 
 
 def _gathered(checkpoint: Checkpoint, tensor: Tensor) -> Bytes:
-    """The bytes of a tensor that is not dense, element by element from its whole storage."""
+    """The bytes of a tensor that is not dense, element by element from those that it reaches."""
     size = tensor.dtype.itemsize
-    storage = np.empty(tensor.storage.nbytes // size * size, np.uint8)
-    _fill(checkpoint, tensor.storage.offset, storage.data)
-    index = np.full(tensor.shape, tensor.first, np.int64)
+    index = np.zeros(tensor.shape, np.int64)
     for axis, (length, stride) in enumerate(zip(tensor.shape, tensor.strides, strict=True)):
         along = [1] * len(tensor.shape)
         along[axis] = length
         index += (np.arange(length) * stride).reshape(along)
+    storage = np.empty((index.max(initial=-1) + 1) * size, np.uint8)
+    _fill(checkpoint, _begin(tensor), storage.data)
     order = slice(None, None, -1) if tensor.storage.big_endian else slice(None)
     elements: NDArray[Any] = storage.reshape(-1, size)[index.reshape(-1)]
     return np.ascontiguousarray(elements[:, order]).reshape(-1)

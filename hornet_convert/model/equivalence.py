@@ -2,12 +2,13 @@
 
 Two computations that share no code, `plain.py` over the source's own keys and the reference model
 with the target's tensors, run on the same image in float64. Each goes on from its own activations.
-They run side by side and meet after every part, so that of each only one part's weights are in
-memory at a time.
+They run side by side, the source's a few parts ahead at most; of each only one part's weights are
+in memory at a time.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -32,6 +33,10 @@ _FAILURES = (KeyError, IndexError, ValueError, RuntimeError)
 
 # torch reports the processor's memory by a bare RuntimeError; the words are its allocator's.
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "cannot allocate memory")
+
+# Parts that the source's computation may be ahead: one side's parts take longer here, the other's
+# there, and neither waits.
+AHEAD = 4
 
 # Numbers of a hidden layer computed at once: they stay in the cache.
 HIDDEN_AT_ONCE = 1 << 20
@@ -132,10 +137,11 @@ def _deviation(part: str, expected: Tensor, output: Tensor) -> Deviation:
 
 
 class _Ahead:
-    """Computes the next of the source's steps in a thread of its own, while this one goes on.
+    """Computes the source's next steps in a thread of its own, while this one goes on.
 
     Each side has half of the processors: on few of them that is faster than all for each in turn,
-    and does not suffer when other processes use them too.
+    and does not suffer when other processes use them too. Nor does one have all while the other
+    waits: that costs more, in threads that wait for each other at the end of every operation.
     """
 
     def __init__(self, steps: Iterator[plain.Step]) -> None:
@@ -145,21 +151,20 @@ class _Ahead:
 
     def __enter__(self) -> _Ahead:
         torch.set_num_threads(max(1, self._threads // 2))
-        self._pending = self._pool.submit(self._advance)
+        self._pending = deque(self._pool.submit(self._advance) for _ in range(AHEAD))
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._pool.shutdown()
+        self._pool.shutdown(cancel_futures=True)
         torch.set_num_threads(self._threads)
 
     def next(self, part: str) -> plain.Step | None:
         """The step that was computed last, None after the end; `part` is for the message."""
         try:
-            step = self._pending.result()
+            step = self._pending.popleft().result()
         except _FAILURES as failure:
             raise _cannot("the source", part, failure) from failure
-        if step is not None:
-            self._pending = self._pool.submit(self._advance)
+        self._pending.append(self._pool.submit(self._advance))
         return step
 
     @torch.no_grad()

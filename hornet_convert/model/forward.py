@@ -52,7 +52,7 @@ def forward_check(file: ModelFile, probe: Probe = USUAL, progress: Progress | No
             image_size=probe.image_size,
             seed=probe.seed,
             batch=probe.batch,
-            float32=True,
+            float32=probe.float32,
             progress=reading(progress, FORWARD),
         )
     except CheckFailedError as error:
@@ -91,6 +91,7 @@ def _forward(
     there = tensors_in(result, made.layout)
     named = {row.name: there[key] for key, row in made.tensors.items() if key in there}
     target = CheckpointWeights(result, named)
+    edited = not made.copied or len(made.tensors) != len(asked.source.tensors)
     try:
         trace = compare_forward(
             EditedWeights(file.checkpoint, asked),
@@ -98,14 +99,13 @@ def _forward(
             target,
             architecture,
             made.num_classes,
-            float32=True,
+            float32=edited,
             progress=reading(progress, FORWARD),
         )
     except CheckFailedError as error:
         return Proof(failed("forward", error.message))
     if made.resized:
         trace = replace(trace, tolerance=RESIZED_TOLERANCE)
-    edited = not made.copied or len(made.tensors) != len(asked.source.tensors)
     edits = f", {_how(made)};" if edited else ""
     check = _judged(trace, f"{_images(trace)} in float64{edits}")
     if not made.rounded or check.status != "pass":

@@ -181,13 +181,6 @@ def load_model(
     kind
         The class to build: HorNet, or one that is derived from it and built by the same arguments.
 
-    A file without a classifier gives a model whose `num_classes` is 0. A `backbone` file, which has
-    no final norm either, gives one whose final norm is fresh: weight 1, bias 0.
-
-    Keys, shapes and element types are checked; digests and the forward equivalence are not: that is
-    what `verify` is for. Parameters in float32 on the CPU are views of the file, mapped into
-    memory, and nothing that happens to them reaches the file; see `MappedWeights`.
-
     Raises
     ------
     CheckFailedError
@@ -197,6 +190,15 @@ def load_model(
         What `load_state_dict` raises.
     ValueError
         A number makes no sense.
+
+    Notes
+    -----
+    A file without a classifier gives a model whose `num_classes` is 0. A `backbone` file, which has
+    no final norm either, gives one whose final norm is fresh: weight 1, bias 0.
+
+    Keys, shapes and element types are checked; digests and the forward equivalence are not: that is
+    what `verify` is for. Parameters in float32 on the CPU are views of the file, mapped into
+    memory, and nothing that happens to them reaches the file; see `MappedWeights`.
     """
     architecture, present, weights = _complete(path, key, ema, prefix)
     wanted = present if num_classes == OWN else num_classes or None

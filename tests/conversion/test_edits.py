@@ -18,6 +18,7 @@ from hornet_convert.errors import UsageError
 from hornet_convert.family import labels, zoo
 from hornet_convert.family.file_names import FORMATS, MAX_EDITS, history, stem
 from tests.conversion.run import load, output, row, run, told
+from tests.documents import provenance
 
 IN21K = labels.IN21K_CLASSES
 
@@ -227,7 +228,7 @@ def test_everything_at_once(tmp_path: Path) -> None:
     assert averaged.keys() == result.keys()
     rows = list(labels.in1k_rows(IN21K) or ())
     assert torch.equal(averaged["head.fc.bias"][rows].bfloat16(), result["head.fc.bias"])
-    record = checks_in(json.loads(output(report).with_suffix(".json").read_text()))
+    record = checks_in(provenance(output(report).with_suffix(".json").read_text()))
     source = record["source"]
     assert source["fingerprint"] == report.fingerprint
     assert record["fingerprint"] == told(report)["fingerprint"] != report.fingerprint
@@ -241,7 +242,7 @@ def test_everything_at_once(tmp_path: Path) -> None:
 def test_a_backbone_lists_what_starts_fresh(tmp_path: Path) -> None:
     """In the notes and in the record beside it."""
     report = run(checkpoint(tmp_path, "w8"), tmp_path, "backbone", head="none")
-    record = checks_in(json.loads(output(report).with_suffix(".json").read_text()))
+    record = checks_in(provenance(output(report).with_suffix(".json").read_text()))
     assert ["norm0", "norm1", "norm2", "norm3"] == record["starts_fresh"]
     assert any("norm0, norm1, norm2, norm3" in note for note in report.notes)
 

@@ -15,7 +15,7 @@ def test_every_patch_applies() -> None:
 
 def test_a_sample_is_killed() -> None:
     """No wrong file is published; `make mutants` runs all of them."""
-    command = [sys.executable, "-W", "ignore", "-m", "mutants", "--quick"]
+    command = [sys.executable, "-W", "ignore", "-m", "mutants", "--quick", "--jobs", "1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "killed" in done.stdout

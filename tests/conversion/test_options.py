@@ -1,6 +1,5 @@
 """The options on the command line, alone and together."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,17 @@ from hornet_convert.checkpoint.metadata import RECORD, parse_record
 from hornet_convert.cli import run
 from hornet_convert.errors import MalformedError
 from tests.conversion.run import load
+from tests.documents import parsed
 
 Capture = pytest.CaptureFixture[str]
 
 
 def document(capsys: Capture, *arguments: object) -> tuple[int, dict[str, Any]]:
-    """Exit code and the JSON document of a command."""
+    """Exit code and the result of a command; the whole document if there is none."""
     code = run([*map(str, arguments), "--json"])
-    result = json.loads(capsys.readouterr().out)
-    assert isinstance(result, dict)
-    return code, result
+    found = parsed(capsys.readouterr().out)
+    assert found["exit_code"] == code
+    return code, next(iter(found["results"]), found)
 
 
 def test_every_option_at_once(tmp_path: Path, capsys: Capture) -> None:
@@ -92,7 +92,6 @@ def test_what_cannot_be_is_a_usage_error(
         capsys, "convert", "--ckpt", path, "--out", out, "--no-forward", *options
     )
     assert code == 2
-    assert result["status"] == "error"
     assert text in result["error"]["message"]
     assert not out.exists()
 

@@ -22,6 +22,7 @@ from hornet_convert.family.layouts import translate
 from hornet_convert.model.edited import Drift, measure_drift, rounded
 from hornet_convert.report.report import Report
 from tests.conversion.run import asked_of, output, proof_of, row, run, told
+from tests.documents import provenance
 
 IN21K = labels.IN21K_CLASSES
 Tensors = dict[str, torch.Tensor]
@@ -151,7 +152,7 @@ def test_drift_is_that_of_the_outputs(tmp_path: Path) -> None:
     assert drift["top5_shared"] == sum(len({*a} & {*b}) for a, b in pairs)
     assert drift["top5_of"] == 20
     assert any("rounded to bfloat16: on 4 seeded 64×64 images" in note for note in report.notes)
-    record = json.loads(output(report).with_suffix(".json").read_text())
+    record = provenance(output(report).with_suffix(".json").read_text())
     assert drift == checks_in(record)["drift"]
 
 
@@ -264,3 +265,14 @@ def test_a_drift_that_is_no_number_is_null_in_json() -> None:
     assert document["largest"] is None
     assert document["rms"] is None
     assert "not finite" in drift.sentence
+
+
+@pytest.mark.parametrize(("edits", "measured"), [({}, False), ({"head": "none"}, True)])
+def test_float32_is_tried_where_weights_were_edited(
+    tmp_path: Path, edits: dict[str, Any], measured: bool
+) -> None:
+    """It says nothing about a file that is converted as it is."""
+    path = small.write(tmp_path / "in.pth", "official-zip", "w8")
+    report = run(path, tmp_path / "out", forward=True, **edits)
+    assert report.trace is not None
+    assert (report.trace.float32 is not None) == measured

@@ -15,7 +15,7 @@ from hornet_convert.errors import CheckFailedError
 from hornet_convert.family.architecture import Architecture
 from hornet_convert.family.layouts import LAYOUTS, Layout
 from hornet_convert.model import equivalence
-from hornet_convert.model.equivalence import compare_forward, hasten
+from hornet_convert.model.equivalence import AHEAD, compare_forward, hasten
 from hornet_convert.model.layers import GlobalLocalFilter, Mlp, gnConv
 from hornet_convert.report.trace import TOLERANCE, Deviation, Trace
 
@@ -349,3 +349,41 @@ def test_number_of_threads_is_restored() -> None:
         assert 5 == torch.get_num_threads()
     finally:
         torch.set_num_threads(before)
+
+
+class Asked(Mapping[str, Tensor]):
+    """Weights that tell when they are asked for."""
+
+    def __init__(self, weights: Mapping[str, Tensor], on_ask: Callable[[str], None]) -> None:
+        self._weights, self._on_ask = weights, on_ask
+
+    def __getitem__(self, name: str) -> Tensor:
+        self._on_ask(name)
+        return self._weights[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+
+def test_the_source_does_not_wait_for_the_model() -> None:
+    """It goes on while the model stands still, as far as is allowed and no further."""
+    weights = small.tensors("w8", "reference")
+    asked: list[str] = []
+    fourth = threading.Event()
+
+    def of_source(name: str) -> None:
+        asked.append(name)
+        if name.startswith("stages.1.downsample."):
+            fourth.set()
+
+    def of_target(name: str) -> None:
+        if name == "stem.0.weight":
+            assert fourth.wait(timeout=600)
+            assert not any(name.startswith("stages.1.blocks.") for name in asked)
+
+    source, target = Asked(weights, of_source), Asked(weights, of_target)
+    assert len(["stem", "block", "block", "downsample"]) == AHEAD
+    assert compare(source, target, "w8", "reference").passed

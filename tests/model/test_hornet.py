@@ -50,7 +50,7 @@ def test_meta_by_context() -> None:
 
 
 @pytest.mark.parametrize("name", ["w8", "w8-gf", "w8-gf64"])
-@pytest.mark.parametrize("size", [(32, 32), (33, 47), (63, 95), (64, 64), (97, 34), (224, 224)])
+@pytest.mark.parametrize("size", [(32, 32), (63, 95), (97, 34), (224, 224)])
 @torch.no_grad()
 def test_any_size(name: str, size: tuple[int, int]) -> None:
     """Any height and width from 32 up, odd ones too, where filters have to be resized."""
