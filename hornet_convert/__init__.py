@@ -13,12 +13,35 @@ if TYPE_CHECKING:
 
     from hornet_convert.api.models import create_model
     from hornet_convert.api.preprocessing import data_config, transform
+    from hornet_convert.errors import (
+        AmbiguousError,
+        CheckFailedError,
+        DiskError,
+        FileRefusedError,
+        HornetConvertError,
+        InternalError,
+        InterruptedByUserError,
+        MalformedError,
+        NotACheckpointError,
+        OutOfMemoryError,
+        SourceUnreachableError,
+        UnknownModelError,
+        UnsafeError,
+        UnsupportedError,
+        UsageError,
+    )
     from hornet_convert.model.hornet import HorNet
     from hornet_convert.model.layers import gnConv
     from hornet_convert.model.load import load_model, load_state_dict
 
+    __version__: str
+
 __all__ = [
-    "HorNet", "create_model", "data_config", "gnConv", "load_model", "load_state_dict", "transform",
+    "AmbiguousError", "CheckFailedError", "DiskError", "FileRefusedError", "HorNet",
+    "HornetConvertError", "InternalError", "InterruptedByUserError", "MalformedError",
+    "NotACheckpointError", "OutOfMemoryError", "SourceUnreachableError", "UnknownModelError",
+    "UnsafeError", "UnsupportedError", "UsageError", "__version__", "create_model", "data_config",
+    "gnConv", "load_model", "load_state_dict", "transform",
 ]  # fmt: skip
 
 
@@ -33,6 +56,12 @@ def __getattr__(name: str) -> Any:
         from hornet_convert.model import layers as home  # type: ignore[no-redef]
     elif name == "HorNet":
         from hornet_convert.model import hornet as home  # type: ignore[no-redef]
+    elif name.endswith("Error") and name in __all__:
+        from hornet_convert import errors as home  # type: ignore[no-redef]
+    elif name == "__version__":
+        from importlib.metadata import version
+
+        return version("hornet-convert")
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(home, name)

@@ -10,6 +10,10 @@ import sys
 
 from hornet_convert import interrupts
 
+TYPE_CHECKING = False  # as in `interrupts`
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 def main() -> None:
     """Run the command line and exit with the documented code, never with a traceback."""
@@ -42,21 +46,32 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _last_words(arguments: list[str]) -> tuple[int, bytes]:
+def _last_words(arguments: list[str]) -> Callable[[int], tuple[int, bytes]]:
     """What is said if a signal comes, and to whom; nothing can be imported any more then."""
-    from hornet_convert.errors import InterruptedByUserError, wants_document
+    from hornet_convert.errors import InterruptedByUserError
+    from hornet_convert.report.document import (
+        command_of,
+        document,
+        finite,
+        so_far,
+        wants_document,
+    )
 
     downloads = arguments and arguments[0] in ("fetch", "validate")
     hint = "Run the same command again to resume the downloads." if downloads else None
     error = InterruptedByUserError("interrupted", hint=hint)
     if not wants_document(arguments):
         text = f"Error: {error.message}\n" + (f"Hint: {hint}\n" if hint else "")
-        return 2, text.encode()
+        return lambda code: (2, text.encode())
     import json
 
-    from hornet_convert.report.report import Report
+    told = document(command_of(arguments), (), error=error)
 
-    return 1, (json.dumps(Report(error=error).to_json(), indent=2) + "\n").encode()
+    def words(code: int) -> tuple[int, bytes]:
+        facts = finite({**told, "exit_code": code, "results": [*so_far]})
+        return 1, (json.dumps(facts, indent=2) + "\n").encode()
+
+    return words
 
 
 if __name__ == "__main__":

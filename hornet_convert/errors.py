@@ -6,8 +6,7 @@ A check that fails is a value (see `report/`), not an exception: an exception he
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from hornet_convert.text import printable, python_arguments
 
@@ -20,6 +19,13 @@ EXIT_DISK = 5
 EXIT_UNABLE = 6
 EXIT_INTERRUPTED = 130
 
+ErrorCode = Literal[
+    "error", "usage", "unknown-model", "unreachable", "check-failed", "checksum", "refused",
+    "not-a-checkpoint", "not-an-image", "unsafe", "ambiguous", "malformed", "unsupported", "disk",
+    "interrupted", "out-of-memory", "process-group", "internal",
+]  # fmt: skip
+"""Every kind of error, as JSON names it."""
+
 
 class HornetConvertError(Exception):
     """Root of every exception this package raises on purpose.
@@ -30,9 +36,10 @@ class HornetConvertError(Exception):
     `message` and `hint`; `str`, which Python shows, names them as Python does.
     """
 
-    code: ClassVar[str] = "error"
+    code: ClassVar[ErrorCode] = "error"
     exit_code: ClassVar[int] = EXIT_CHECK_FAILED
 
+    subject: str | None = None  # what it is about, of a command on one thing, as that was named
     reasons: tuple[str, ...] = ()  # one by one, where `found` has several in a line
 
     def __init__(
@@ -70,91 +77,91 @@ class HornetConvertError(Exception):
 class UsageError(HornetConvertError):
     """The request itself cannot be carried out as given."""
 
-    code = "usage"
+    code: ClassVar[ErrorCode] = "usage"
     exit_code = EXIT_USAGE
 
 
 class UnknownModelError(UsageError):
     """A name that is none of the models."""
 
-    code = "unknown-model"
+    code: ClassVar[ErrorCode] = "unknown-model"
 
 
 class SourceUnreachableError(HornetConvertError):
     """No source gave the file: says nothing about whether the checkpoint is right."""
 
-    code = "unreachable"
+    code: ClassVar[ErrorCode] = "unreachable"
     exit_code = EXIT_UNREACHABLE
 
 
 class CheckFailedError(HornetConvertError):
     """A caller asked for a result that needs every check to pass, and one failed."""
 
-    code = "check-failed"
+    code: ClassVar[ErrorCode] = "check-failed"
 
 
 class FileRefusedError(HornetConvertError):
     """The file is not something this package reads."""
 
-    code = "refused"
+    code: ClassVar[ErrorCode] = "refused"
     exit_code = EXIT_REFUSED
 
 
 class NotACheckpointError(FileRefusedError):
     """The file is something else altogether: a web page, an empty file, an image."""
 
-    code = "not-a-checkpoint"
+    code: ClassVar[ErrorCode] = "not-a-checkpoint"
 
 
 class UnsafeError(FileRefusedError):
     """A safe file was required, and a plain load of this one would run foreign code."""
 
-    code = "unsafe"
+    code: ClassVar[ErrorCode] = "unsafe"
 
 
 class AmbiguousError(FileRefusedError):
     """The file holds several sets of weights, and nothing says which is meant."""
 
-    code = "ambiguous"
+    code: ClassVar[ErrorCode] = "ambiguous"
 
 
 class MalformedError(FileRefusedError):
     """The file claims to be a checkpoint and contradicts itself."""
 
-    code = "malformed"
+    code: ClassVar[ErrorCode] = "malformed"
 
 
 class UnsupportedError(FileRefusedError):
     """A well-formed file of a kind that is not read: TorchScript, a whole pickled module, …."""
 
-    code = "unsupported"
+    code: ClassVar[ErrorCode] = "unsupported"
 
 
 class DiskError(HornetConvertError):
     """Reading, writing or locking failed for a reason outside the file's contents."""
 
-    code = "disk"
+    code: ClassVar[ErrorCode] = "disk"
     exit_code = EXIT_DISK
 
 
 class InterruptedByUserError(HornetConvertError):
     """The user stopped the work (Ctrl-C)."""
 
-    code = "interrupted"
+    code: ClassVar[ErrorCode] = "interrupted"
     exit_code = EXIT_INTERRUPTED
 
 
 class OutOfMemoryError(HornetConvertError):
     """The memory of this machine does not suffice: nothing was decided about the file."""
 
-    code = "out-of-memory"
+    code: ClassVar[ErrorCode] = "out-of-memory"
     exit_code = EXIT_UNABLE
 
 
 class InternalError(HornetConvertError):
     """A mistake of this package: nothing was decided about the file."""
 
-    code = "internal"
+    code: ClassVar[ErrorCode] = "internal"
     exit_code = EXIT_UNABLE
 
 
@@ -171,14 +178,10 @@ def as_ours(error: BaseException) -> HornetConvertError:
         )
     if isinstance(error, OSError):
         where = None if error.filename is None else str(error.filename)
-        return DiskError(error.strerror or str(error), where=where, hint="Check the path.")
+        hint = "Check the path." if where else "It may be standard output: see where that goes."
+        return DiskError(error.strerror or str(error), where=where, hint=hint)
     return InternalError(
         f"an error in hornet-convert itself: {type(error).__name__}: {error}",
         hint="Please report it, with the output of the same command with the environment variable "
         "HORNET_CONVERT_TRACEBACK set.",
     )
-
-
-def wants_document(arguments: Sequence[str]) -> bool:
-    """Whether a command line asks for errors, too, as one JSON document on stdout."""
-    return "--json" in arguments and arguments[0] != "validate"  # which takes a file for it

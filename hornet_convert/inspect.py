@@ -18,6 +18,7 @@ from hornet_convert.checkpoint.tree import Leaf, tensors_in
 from hornet_convert.checks.identity import identify
 from hornet_convert.errors import FileRefusedError
 from hornet_convert.family import layouts
+from hornet_convert.report.document import result
 
 # A block of any network: names up to the first run of numbers, `layer1.0`, `encoder.layers.3`.
 _NUMBERED = re.compile(r"[^.]+(?:\.[^.]+)*?(?:\.\d+)+(?=\.)")
@@ -97,8 +98,8 @@ class Inspection:
     unlisted_metadata: int
 
     def as_json(self) -> dict[str, Any]:
-        """The same as plain dicts, lists and scalars."""
-        return asdict(self)
+        """The documented JSON object: what every result begins with, then the same."""
+        return {**result(self.path), **asdict(self)}
 
 
 def inspect_checkpoint(

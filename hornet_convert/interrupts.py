@@ -33,8 +33,8 @@ After a signal it is never free again: nothing is begun any more.
 tidying: list[Callable[[], None]] = []
 """What is called after a signal, on another thread than the main one, which goes on meanwhile."""
 
-last_words: list[tuple[int, bytes]] = []
-"""What is written after a signal: to which descriptor, and what."""
+last_words: list[Callable[[int], tuple[int, bytes]]] = []
+"""What is written after a signal: to which descriptor, and what, given the exit code."""
 
 _came: list[int] = []  # numbers of signals; a handler must not wait for a lock
 
@@ -83,7 +83,7 @@ def _watch(readable: int) -> None:
         LOCK.acquire(timeout=WHOLE_SECONDS)
         for tidy in tuple(tidying):
             tidy()
-        for descriptor, words in last_words:
-            os.write(descriptor, words)
+        for words in last_words:
+            os.write(*words(code))
     finally:  # where nobody can be told, the exit code still tells
         os._exit(code)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import pickletools
 import zipfile
 from pathlib import Path
@@ -13,9 +12,11 @@ import pytest
 from fixtures import small
 from hornet_convert.api.checkpoints import verify
 from hornet_convert.cli import run
-from hornet_convert.cli.output import junit, write_pages
+from hornet_convert.cli.output import junit
+from hornet_convert.cli.pages import write_pages
 from hornet_convert.cli.render import print_line, print_validation
 from hornet_convert.report.report import ALARM
+from tests.documents import only
 from tests.reader.assemble import Entry, Zip, call, named, text
 
 Capture = pytest.CaptureFixture[str]
@@ -86,7 +87,7 @@ def test_verify_and_convert_raise_the_alarm(tmp_path: Path, capsys: Capture) -> 
         assert f"{ALARM} posix.system" in " ".join(capsys.readouterr().out.split())
         assert ALARM in page.read_text()
         assert 0 == run([*command, "--json"])
-        document = json.loads(capsys.readouterr().out)
+        document = only(capsys.readouterr().out)
         assert document["dangerous"]
         assert ["posix.system"] == [danger["name"] for danger in document["dangers"]]
 
@@ -98,13 +99,13 @@ def test_inspect_and_compare_raise_the_alarm(tmp_path: Path, capsys: Capture) ->
     assert 0 == run(["inspect", path])
     assert ALARM in capsys.readouterr().out
     assert 0 == run(["inspect", path, "--json"])
-    assert json.loads(capsys.readouterr().out)["dangerous"]
+    assert only(capsys.readouterr().out)["dangerous"]
     assert 0 == run(["compare", clean, path])
     shown = capsys.readouterr().out
     assert 1 == shown.count(ALARM)
     assert shown.index("x.pth") < shown.index(ALARM)
     assert 0 == run(["compare", clean, path, "--json"])
-    document = json.loads(capsys.readouterr().out)
+    document = only(capsys.readouterr().out)
     assert not document["a"]["dangerous"]
     assert document["b"]["dangerous"]
     assert ["posix.system"] == [danger["name"] for danger in document["b"]["dangers"]]
@@ -130,7 +131,7 @@ def test_require_safe_refuses(tmp_path: Path, capsys: Capture) -> None:
     for command in (["verify"], ["convert", "--out", str(out)]):
         for more in ([], ["--require", "authentic"]):
             assert 4 == run([*command, "--ckpt", str(path), "--require", "safe", *more, *cache])
-            error = json.loads(capsys.readouterr().out)["error"]
+            error = only(capsys.readouterr().out)["error"]
             assert "unsafe" == error["code"]
             assert "posix.system" in error["found"]
     assert not out.exists() or not list(out.iterdir())
@@ -138,6 +139,6 @@ def test_require_safe_refuses(tmp_path: Path, capsys: Capture) -> None:
         clean = str(small.write(tmp_path / "clean", form, "w8"))
         safe = ["verify", "--ckpt", clean, "--require", "safe", *cache]
         assert 0 == run(safe)
-        assert not json.loads(capsys.readouterr().out)["dangerous"]
+        assert not only(capsys.readouterr().out)["dangerous"]
         assert 1 == run([*safe, "--require", "authentic"])
         capsys.readouterr()

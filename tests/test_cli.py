@@ -14,7 +14,7 @@ from fixtures import small
 from hornet_convert import errors
 from hornet_convert.checks.checks import SENTENCES
 from hornet_convert.cli import cli, run
-from hornet_convert.report.report import Report
+from tests.documents import parsed
 
 Capture = pytest.CaptureFixture[str]
 
@@ -27,11 +27,11 @@ def verify(tmp_path: Path) -> list[str]:
 
 
 def document(capsys: Capture, arguments: list[str]) -> tuple[int, dict[str, Any]]:
-    """Exit code and the one JSON document on stdout; all of them have the same members."""
+    """Exit code and the one JSON document on stdout, which says the same."""
     code = run([*arguments, "--json"])
-    result = json.loads(capsys.readouterr().out)
-    assert result.keys() == Report().to_json().keys()
-    return code, result
+    found = parsed(capsys.readouterr().out)
+    assert code == found["exit_code"]
+    return code, found
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in cli.commands), ["cache", "list"]])
@@ -47,19 +47,20 @@ def test_help_is_everywhere_and_has_an_example(
 
 
 def test_exit_codes_are_documented_alike(capsys: Capture) -> None:
-    """The help, which also shows if no command is given, and README tell of every one, alike."""
+    """The help, which also shows if no command is given, and docs/ tell of every one, alike."""
     codes = {str(code) for name, code in vars(errors).items() if name.startswith("EXIT_")}
     assert run([]) == 2
     shown = capsys.readouterr().out.partition("Exit codes:")[2].partition("Options:")[0]
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    told = readme.partition("Exit codes:")[2].partition("\n\n")[0]
+    page = (Path(__file__).parents[1] / "docs" / "command-line.md").read_text()
+    told = page.partition("Exit codes:")[2].partition("\n\n")[0]
     assert codes == set(re.findall(r"\d+", shown))
     assert re.findall(r"\w+", shown) == re.findall(r"\w+", told)
 
 
 def test_a_passing_verification_is_documented_json(capsys: Capture, verify: list[str]) -> None:
     """What the file holds, and every check that there is, with a known status."""
-    code, result = document(capsys, verify)
+    code, whole = document(capsys, verify)
+    [result] = whole["results"]
     assert (code, result["status"], result["error"], result["output"]) == (0, "pass", None, None)
     found = [result[member] for member in ("model", "layout", "container", "num_classes")]
     assert found == ["w8", "official", "zip", 10]
@@ -72,8 +73,9 @@ def test_a_passing_verification_is_documented_json(capsys: Capture, verify: list
 
 def test_a_failed_check_is_exit_1(capsys: Capture, verify: list[str]) -> None:
     """A wrong digest is a failed check, not an error."""
-    code, result = document(capsys, [*verify, "--sha256", "0" * 64])
-    assert (code, result["status"], result["error"]) == (1, "fail", None)
+    code, found = document(capsys, [*verify, "--sha256", "0" * 64])
+    [result] = found["results"]
+    assert (code, result["status"], result["error"], found["error"]) == (1, "fail", None, None)
     checksum = result["checks"][0]
     assert (checksum["code"], checksum["status"]) == ("checksum", "fail")
     assert "0" * 64 in checksum["detail"]
@@ -110,13 +112,15 @@ def test_failures_are_one_document_too(
     (tmp_path / "page.pth").write_text("<!DOCTYPE html><html><title>Gone</title></html>")
     words = arguments.format(ckpt=verify[2], folder=tmp_path).split()
     found, result = document(capsys, words)
-    assert (found, result["status"], result["error"]["code"]) == (code, "error", error)
+    assert (found, result["error"]["code"]) == (code, error)
+    assert all(each["error"] == result["error"] for each in result["results"])
     assert result["error"]["hint"]
     if code != 3:  # which is in the report of the model
         assert run(words) == code
         shown = capsys.readouterr()
         assert shown.out == ""
-        assert shown.err.startswith(f"Error: {result['error']['message']}\nHint: ")
+        assert shown.err.startswith("Error: ")
+        assert f"{result['error']['message']}\nHint: " in shown.err
 
 
 @pytest.mark.parametrize(

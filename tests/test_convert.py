@@ -20,6 +20,7 @@ from hornet_convert.family.layouts import LAYOUTS, Layout
 from hornet_convert.files.writing import Temporary
 from hornet_convert.report.report import Report
 from tests.conversion.run import output, row
+from tests.documents import provenance
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_provenance_stands_beside_the_result(tmp_path: Path) -> None:
     """The record names the source, its digest, the checks and the versions."""
     path = small.write(tmp_path / "in.pth", "openmmlab-legacy", "w8")
     report = convert(path, Request(tmp_path / "out"), forward=False)
-    statement = json.loads(output(report).with_suffix(".json").read_text())
+    statement = provenance(output(report).with_suffix(".json").read_text())
     record = checks_in(statement)
     assert output(report).name == record["file"]
     assert report.sha256 == record["source"]["sha256"]

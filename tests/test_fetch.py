@@ -17,6 +17,7 @@ from hornet_convert.conversion.request import Request
 from hornet_convert.download.cache import Cache
 from hornet_convert.report.check import failed
 from hornet_convert.report.report import Report
+from tests.documents import only, parsed, provenance
 
 Capture = pytest.CaptureFixture[str]
 
@@ -37,12 +38,12 @@ def test_fetch_leaves_one_proven_file_and_its_provenance(
     with serve(mirror) as url:
         options = ["--mirror", url, "--cache", str(tmp_path / "cache"), "--no-forward", "--json"]
         assert 0 == run(["fetch", "HorNet-T-GF", "--out", str(tmp_path / "out"), *options])
-    result = json.loads(capsys.readouterr().out)
+    result = only(capsys.readouterr().out)
     output = Path(result["output"])
     assert output.name.startswith("hornet-tiny-gf_3rdparty_in1k_20220915-")
-    record = checks_in(json.loads(output.with_suffix(".json").read_text()))
-    assert "mirror" == record["source"]["name"]
-    assert record["source"]["url"].startswith(url)
+    told = checks_in(provenance(output.with_suffix(".json").read_text()))
+    assert "mirror" == told["source"]["name"]
+    assert told["source"]["url"].startswith(url)
     assert {output.name, output.with_suffix(".json").name} == {
         path.name for path in output.parent.iterdir()
     }
@@ -61,7 +62,7 @@ def test_fetch_makes_an_onnx_model(mirror: Path, tmp_path: Path, capsys: Capture
     ]
     out = ["--out", str(tmp_path / "out"), "--format", "onnx"]
     assert 0 == run(["fetch", "tiny-gf", *out, *options])
-    result = json.loads(capsys.readouterr().out)
+    result = only(capsys.readouterr().out)
     model = Path(result["output"])
     assert model.name.startswith("hornet-tiny-gf_3rdparty_in1k_20220915-")
     assert model.with_suffix(".safetensors").name == result["conversion"]["weights"]["file"]
@@ -71,9 +72,11 @@ def test_fetch_makes_an_onnx_model(mirror: Path, tmp_path: Path, capsys: Capture
 
 def test_a_result_that_fails_says_nothing_against_its_source() -> None:
     """A file is set aside in the cache for what is wrong with itself."""
-    for code, problem in (("runtime", None), ("values", "values: wrong")):
-        report = Report(checks=(failed(code, "wrong"),))
-        assert _problem(report, Request(Path())) == problem
+    for row, problem in (
+        (failed("runtime", ""), None),
+        (failed("values", "wrong"), "values: wrong"),
+    ):
+        assert _problem(Report(checks=(row,)), Request(Path())) == problem
 
 
 @pytest.mark.full_size
@@ -89,7 +92,7 @@ def test_validate_tells_unreachable_from_failed(
     assert "runtime" in shown
     assert "tiny-gf: pass" in shown
     assert "small: unreachable" in shown
-    document = json.loads((tmp_path / "v.json").read_text())
+    document = parsed((tmp_path / "v.json").read_text())
     assert ["error", "pass"] == sorted(result["status"] for result in document["results"])
     suite = ElementTree.parse(tmp_path / "v.xml").getroot()
     assert ("2", "0", "1") == (suite.get("tests"), suite.get("failures"), suite.get("skipped"))
@@ -112,11 +115,11 @@ def test_a_mirror_cannot_vouch_for_itself_nor_can_a_first_sight(
     verdicts = []
     for _ in range(2):
         assert 0 == run(["fetch", "tiny-gf", *options, *cache])
-        result = json.loads(capsys.readouterr().out)
+        result = only(capsys.readouterr().out)
         verdicts.append(result["verdict"])
     assert ["consistent", "seen before"] == verdicts
     assert 0 == run(["verify", "--ckpt", result["output"], "--require", "seen-before", *cache])
-    verified = json.loads(capsys.readouterr().out)
+    verified = only(capsys.readouterr().out)
     assert "fingerprint" == verified["reference"]["kind"]
     assert verified["reference"]["origin"].startswith("the trust record (first seen here on 2")
 
@@ -143,7 +146,7 @@ def test_a_wrong_file_fails_and_says_both_digests(
         "--json",
     ]
     assert 1 == run(["fetch", "tiny-gf", "--out", str(tmp_path / "out"), *options])
-    result = json.loads(capsys.readouterr().out)
+    result = only(capsys.readouterr().out)
     assert ("fail", None) == (result["status"], result["output"])
     assert {"code": "checksum", "status": "fail"}.items() <= result["checks"][0].items()
     assert entry["sha256"] in result["checks"][0]["detail"]

@@ -3,6 +3,8 @@
 import argparse
 import hashlib
 import json
+import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +72,16 @@ def test_small_files_hold_the_small_weights(form: small.Form, tmp_path: Path) ->
 
 
 @pytest.mark.full_size
+def test_every_text_says_how_large_the_zoo_is() -> None:
+    """Of `small` there are two sets of weights."""
+    sets = (*golden.models(), zoo.WITH_TRAINING_STATE)
+    shapes = [shape for model in sets for shape in golden.layout(model, "official").values()]
+    told = f"{sum(map(math.prod, shapes)) * 4 / 1e9:.1f} GB"
+    root = Path(__file__).parents[1]
+    for name in ("Makefile", "CONTRIBUTING.md", "fixtures/README.md", "fixtures/zoo.py"):
+        assert [told] == re.findall(r"[\d.]+ GB", (root / name).read_text())
+
+
 def test_zoo_builds_once_and_lists_the_true_digests(tmp_path: Path) -> None:
     """Both forms hold the same tensors; a second run changes nothing; damage is mended."""
     official = zoo.build(tmp_path / "a", "tiny", "official")

@@ -6,7 +6,6 @@ signals: the same on a slow machine as on a fast one, and often in the middle of
 
 import contextlib
 import io
-import json
 import os
 import signal
 import subprocess
@@ -22,9 +21,8 @@ from fuzz.interrupt import left_behind, small_mirror
 from hornet_convert.checks import scan
 from hornet_convert.checks import verify as verifying
 from hornet_convert.checks.model_file import ModelFile
-from hornet_convert.errors import HornetConvertError
 from hornet_convert.report.check import Check
-from hornet_convert.report.report import Report, error_to_json
+from tests.documents import parsed
 
 # Arguments: the number of the signal, how often, at which event; then those of the command line.
 PROGRAM = """
@@ -46,7 +44,7 @@ def told(code):
 interrupts.catch, interrupts.end = counting, told
 __main__.main()
 """
-MOMENTS = 12  # of each command
+MOMENTS = 8  # of each command; of one that loads torch half as many
 NEVER = 1 << 60
 
 
@@ -88,22 +86,23 @@ def interrupted(
 def test_ctrl_c_at_any_moment(name: str, place: Path) -> None:
     """Every third of the moments gets a second Ctrl-C at once."""
     arguments = command(name, place)
-    interrupted(arguments, NEVER)  # what is made only once, such as a cache, is there afterwards
+    moments = MOMENTS // 2 if "--no-forward" not in arguments else MOMENTS
+    if name != "verify":
+        interrupted(arguments, NEVER)  # what is made only once, as a cache, is there afterwards
     whole = interrupted(arguments, NEVER)
     events = int(whole.stderr.rpartition("\n")[2].removesuffix(" events"))
     assert events > 1000
-    for part in range(MOMENTS):
-        moment = 1 + part * events // MOMENTS
+    for part in range(moments):
+        moment = 1 + part * events // moments
         done = interrupted(arguments, moment, times=1 + (part % 3 == 0))
         assert done.returncode == 130, (moment, done.stderr)
         assert "Traceback" not in done.stderr
         assert left_behind(place) == []
         if name == "verify":
             assert done.stderr == ""
-            document = json.loads(done.stdout)
-            assert document.keys() == Report().to_json().keys()
-            assert document["error"].keys() == error_to_json(HornetConvertError("")).keys()
-            assert document["error"]["code"] == "interrupted"
+            document = parsed(done.stdout)
+            told = document["command"], document["exit_code"], document["error"]["code"]
+            assert told == ("verify", 130, "interrupted")
         else:
             resumes = name in ("fetch", "validate")
             assert "Error: interrupted\n" in done.stderr
@@ -132,13 +131,15 @@ def test_other_signals_end_it_too(number: int, place: Path) -> None:
     assert done.returncode == 128 + number
     assert done.stderr == "Error: interrupted\n"
     assert left_behind(place) == []
+    told = interrupted(command("verify", place), 500, number)
+    assert parsed(told.stdout)["exit_code"] == told.returncode == 128 + number
 
 
 def test_an_ignored_signal_stays_ignored() -> None:
     """What `nohup` asks for."""
     ignoring = ["bash", "-c", 'trap "" HUP; "$@"', "bash", *program(500, signal.SIGHUP)]
     done = subprocess.run([*ignoring, "list", "--json"], capture_output=True, check=True)
-    assert json.loads(done.stdout)["status"] == "pass"
+    assert len(parsed(done.stdout)["results"]) == 9
 
 
 def test_both_ways_to_start_it_are_the_same() -> None:
@@ -149,7 +150,7 @@ def test_both_ways_to_start_it_are_the_same() -> None:
     assert script.value == "hornet_convert.__main__:main"
     tool = [sys.executable, "-m", "hornet_convert", "list", "--json"]
     done = subprocess.run(tool, capture_output=True, check=True)
-    assert json.loads(done.stdout)["status"] == "pass"
+    assert len(parsed(done.stdout)["results"]) == 9
 
 
 @pytest.mark.parametrize("name", ["verify", "convert"])
@@ -166,9 +167,12 @@ def test_nothing_is_imported_beside_the_main_thread(name: str, place: Path) -> N
         "run(sys.argv[1:])\n"
         "sys.stderr.write(', '.join(found))\n"
     )
-    words = [word for word in command(name, place) if word != "--no-forward"]
+    words = [word for word in command(name, place) if word != "--no-forward"] + ["--quiet"]
     done = subprocess.run(
-        [sys.executable, "-c", watching, *words], stderr=subprocess.PIPE, text=True, check=False
+        [sys.executable, "-c", watching, *words, "-q"],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
     )
     assert done.stderr == ""
 
@@ -183,7 +187,7 @@ def test_an_exception_stops_the_pass_beside_it(
     def slow(file: io.FileIO, offset: int, view: memoryview) -> None:
         read.append(offset)
         begun.set()
-        stops[0].wait(2)
+        stops[0].wait(60)
 
     def passing(*arguments: Any, stop: threading.Event, **options: Any) -> scan.Scan:
         stops.append(stop)

@@ -11,11 +11,13 @@ from fixtures import small
 from hornet_convert.api import fetch as fetching
 from hornet_convert.api.fetch import Download, fetch
 from hornet_convert.api.validate import validate
-from hornet_convert.cli.output import junit, write_pages
+from hornet_convert.cli.output import junit, reports_to_json
+from hornet_convert.cli.pages import write_pages
 from hornet_convert.conversion.request import Request
 from hornet_convert.download.cache import Cache
 from hornet_convert.family import zoo
-from hornet_convert.report.report import Report, summary_to_json, worst_exit_code
+from hornet_convert.report.document import worst_exit_code
+from hornet_convert.report.report import Report
 
 NAMES = ("w8", "w8-gf", "w16-gf")
 
@@ -75,7 +77,7 @@ def test_one_models_failure_is_its_own(
     assert (error.code, error.exit_code) == (code, 6)
     assert text in error.what
     assert reports["w8-gf"].status == "error"
-    assert worst_exit_code(list(reports.values())) == 6
+    assert worst_exit_code(report.exit_code for report in reports.values()) == 6
 
 
 def test_a_row_is_named_after_the_model_that_was_asked_for(
@@ -89,7 +91,7 @@ def test_a_row_is_named_after_the_model_that_was_asked_for(
         reports.append(report)
         seconds.append(took)
     assert sorted(str(report.name) for report in reports) == ["w8", "w8-gf"]
-    results = summary_to_json(reports)["results"]
+    results = reports_to_json(reports)
     assert {(r["asked"], r["model"], r["status"]) for r in results} == {
         ("w8", "w8", "pass"),
         ("w8-gf", "w8", "fail"),

@@ -20,6 +20,7 @@ from hornet_convert.conversion.request import Request
 from hornet_convert.errors import FileRefusedError, UnsupportedError, UsageError
 from hornet_convert.family import zoo
 from hornet_convert.model.load import load_model, load_state_dict
+from tests.documents import only
 
 Capture = pytest.CaptureFixture[str]
 Tensors = dict[str, torch.Tensor]
@@ -130,7 +131,7 @@ def test_the_backbone_of_a_trained_detector(
     assert any("neck.*" in note for note in report.notes)
     out = ["--out", str(tmp_path / "out"), "--format", "pth", "--json"]
     assert run(["convert", "--ckpt", str(path), "--layout", layout, *out]) == 0
-    document = json.loads(capsys.readouterr().out)
+    document = only(capsys.readouterr().out)
     assert any("norms that a detector has after each stage" in each for each in document["notes"])
     result = torch.load(document["output"], weights_only=True)
     names = result.get("state_dict", result)
@@ -156,10 +157,10 @@ def test_a_prefix_of_ones_own(plain: str, tmp_path: Path, capsys: Capture) -> No
     for prefix in ("student.backbone", "student.backbone."):
         options = ["--prefix", prefix, "--no-forward", "--json"]
         assert run(["verify", "--ckpt", str(path), *options]) == 0
-        assert json.loads(capsys.readouterr().out)["fingerprint"] == plain
+        assert only(capsys.readouterr().out)["fingerprint"] == plain
         out = ["--out", str(tmp_path / "out")]
         assert run(["convert", "--ckpt", str(path), *options, *out]) == 0
-        document = json.loads(capsys.readouterr().out)
+        document = only(capsys.readouterr().out)
         assert "teacher.*" in " ".join(document["notes"])
     assert inspect(path, prefix="teacher.backbone").model == "w8-gf"
     assert load_model(path, prefix="student.backbone").num_classes == small.NUM_CLASSES
@@ -198,7 +199,7 @@ def test_several_safetensors_files(plain: str, tmp_path: Path, capsys: Capture) 
     assert report
     assert report.fingerprint == plain
     assert run(["convert", "--ckpt", str(index), "--out", str(tmp_path / "out"), "--json"]) == 0
-    document = json.loads(capsys.readouterr().out)
+    document = only(capsys.readouterr().out)
     assert document["fingerprint"] == plain
     assert "read from the 2 files that the index lists" in document["notes"]
     weights = load_model(index).state_dict()
@@ -272,6 +273,6 @@ def test_the_arch_that_openmmlab_needs(
     path = small.write(tmp_path / "x.pth", "bare-zip", name)
     out = ["--out", str(tmp_path / "out"), "--no-forward", "--json"]
     assert run(["convert", "--ckpt", str(path), "--layout", "openmmlab", *out]) == 0
-    (note,) = [n for n in json.loads(capsys.readouterr().out)["notes"] if "arch=" in n]
+    (note,) = [n for n in only(capsys.readouterr().out)["notes"] if "arch=" in n]
     assert "arch=dict(base_dim=8, depths=[2, 3, 18, 2], orders=[2, 3, 4, 5], dw_cfg=[" in note
     assert filters in note

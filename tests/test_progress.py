@@ -1,6 +1,5 @@
 """Progress: bars on a terminal, which are gone at the end, lines in a log, nothing on stdout."""
 
-import json
 import os
 import pty
 import subprocess
@@ -12,6 +11,7 @@ import pytest
 
 from hornet_convert.bars import Bars, TransferLines
 from hornet_convert.download.edges import Event
+from tests.documents import parsed
 
 
 def on_terminal(program: str) -> tuple[int, bytes, str]:
@@ -68,7 +68,7 @@ def test_an_interrupt_leaves_a_clean_terminal() -> None:
         "import os, signal\n"
         "from hornet_convert import interrupts\n"
         "interrupts.watch(interrupts.catch())\n"
-        "interrupts.last_words.append((2, b'Error: interrupted\\n'))\n"
+        "interrupts.last_words.append(lambda code: (2, b'Error: interrupted\\n'))\n"
         "from hornet_convert.bars import Bars\n"
         "Bars().show('reading', 1, 2)\n"
         "os.kill(os.getpid(), signal.SIGINT)\n"
@@ -114,4 +114,4 @@ def test_whoever_reads_changes_nothing_about_the_work(streams: str, tmp_path: Pa
     script = f"set -o pipefail; {command}"
     done = subprocess.run(["bash", "-c", script], capture_output=True, check=False)
     assert done.returncode == 3
-    assert len(json.loads((tmp_path / "v.json").read_text())["results"]) == 3
+    assert len(parsed((tmp_path / "v.json").read_text())["results"]) == 3

@@ -1,7 +1,6 @@
 """Whatever stops a conversion, nothing partial stands under a final name."""
 
 import fcntl
-import json
 import random
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import pytest
 from fixtures import small
 from fuzz.writing import FINAL, convert_command, killed_at_random, reference_result
 from hornet_convert.files.writing import sweep
+from tests.documents import only
 
 
 def test_a_full_disk_is_exit_5_and_leaves_nothing(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_a_full_disk_is_exit_5_and_leaves_nothing(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", limited], capture_output=True, text=True, check=False
     )
-    result = json.loads(done.stdout)
+    result = only(done.stdout)
     assert done.returncode == 5
     assert result["error"]["code"] == "disk"
     assert result["error"]["hint"]
@@ -40,7 +40,7 @@ def test_a_folder_that_cannot_be_made_is_exit_5(tmp_path: Path, place: str) -> N
     ckpt = small.write(tmp_path / "in.pth", "official-zip", "w8")
     command = convert_command(ckpt, Path(place))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    result = json.loads(done.stdout)
+    result = only(done.stdout)
     assert done.returncode == 5
     assert result["error"]["code"] == "disk"
     assert place in result["error"]["message"]

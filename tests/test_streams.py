@@ -37,7 +37,7 @@ def shell(command: str, **environment: str) -> tuple[int, str]:
 def test_closed_streams_do_no_harm(ckpt: Path, tmp_path: Path, closed: str) -> None:
     """A closed descriptor is not given to a file; the result is the right one, the exit code 0."""
     out = tmp_path / "out"
-    command = f"{TOOL} convert --ckpt {ckpt} --out {out} --no-forward {closed}"
+    command = f"{TOOL} convert --ckpt {ckpt} --out {out} --no-forward --quiet {closed}"
     assert shell(command) == (0, "")
     (result,) = out.glob("*.safetensors")
     assert run(["verify", "--ckpt", str(result), "--no-forward"]) == 0
@@ -70,13 +70,15 @@ def test_a_reader_that_goes_changes_no_exit_code(ckpt: Path, arguments: str, cod
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize(
-    ("arguments", "code"), [("list --json", 5), ("verify --ckpt no --json", 2)]
+    ("arguments", "code"),
+    [("list --json", 5), ("verify --ckpt no --json", 2), ("verify --json", 2), ("schema", 5)],
 )
 def test_a_full_stdout_is_told_without_a_traceback(arguments: str, code: int) -> None:
     """What cannot be written is a disk error, unless there is another to tell of."""
     found, text = shell(f"{TOOL} {arguments} >/dev/full")
     assert found == code
     assert "Traceback" not in text
+    assert text.startswith("Error: No space left on device")
 
 
 @pytest.mark.parametrize("reader", ["| true", ">/dev/full", ">&-", "2>&-", "2>/dev/full"])

@@ -15,7 +15,7 @@ PACKAGE = Path(hornet_convert.__file__).parent
 LAYERS = (
     *("text", "errors", "interrupts", "files", "family", "report", "checkpoint", "numbers"),
     *("checks", "comparison", "inspect", "conversion", "onnx", "download", "model", "images"),
-    *("html", "publishing", "bars", "api", "timm", "__init__", "cli", "__main__"),
+    *("html", "publishing", "schema", "bars", "api", "timm", "__init__", "cli", "__main__"),
 )
 HOMES = {
     "torch": {"model", "images", "timm"},
@@ -27,7 +27,7 @@ HOMES = {
     "tqdm": {"bars"},
     "PIL": {"images"},
     "jinja2": {"html", "publishing"},
-    "msgspec": {"files"},
+    "msgspec": {"files", "schema"},
     "onnx": {"onnx"},
     "onnxruntime": {"onnx"},
     "huggingface_hub": {"download"},

@@ -140,7 +140,6 @@ def test_several_files_end_with_a_table(capsys: Capture, ckpt: Path, tmp_path: P
     [
         ("verify", "no checkpoint is named"),
         ("convert {ckpt} --out x.safetensors", "--out names a folder, not a file"),
-        ("verify {ckpt} {folder} --report a.html", "--report was given with several files"),
         ("predict {folder} --ckpt {ckpt} --ckpt {folder}", "give one file"),
         ("pins merge {folder}/none.json", "there is no such file"),
     ],

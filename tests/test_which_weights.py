@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from fixtures import small
 from hornet_convert.api.checkpoints import inspect, verify
 from hornet_convert.cli import run
+from tests.documents import only
 
 Capture = pytest.CaptureFixture[str]
 
@@ -49,22 +49,22 @@ def test_two_sets_are_refused_until_a_key_decides(
     out = ["--out", str(tmp_path / "out")]
     for command in (["verify"], ["convert", *out]):
         assert 4 == run([*command, "--ckpt", path, *options])
-        error = json.loads(capsys.readouterr().out)["error"]
+        error = only(capsys.readouterr().out)["error"]
         assert "ambiguous" == error["code"]
         assert "--key" in error["hint"]
         assert all(f"'{name}" in error["found"] for name in tree)
     assert 0 == run(["inspect", path, "--json"])
-    assert "several sets" in json.loads(capsys.readouterr().out)["problem"]
+    assert "several sets" in only(capsys.readouterr().out)["problem"]
     good = next(key for key, value in tree.items() if value is GOOD)
     for command in (["verify"], ["convert", *out]):
         assert 0 == run([*command, "--ckpt", path, "--key", good, *options])
-        document = json.loads(capsys.readouterr().out)
+        document = only(capsys.readouterr().out)
         assert "authentic" == document["verdict"]
         assert f"the weights lie under {good!r}" in document["notes"]
     assert 0 == run(["inspect", path, "--key", good, "--json"])
-    assert [good] == json.loads(capsys.readouterr().out)["wrapper"]
+    assert [good] == only(capsys.readouterr().out)["wrapper"]
     assert 2 == run(["verify", "--ckpt", path, "--key", "nowhere", *options])
-    assert f"'{good}'" in json.loads(capsys.readouterr().out)["error"]["found"]
+    assert f"'{good}'" in only(capsys.readouterr().out)["error"]["found"]
     assert 2 == run(["verify", "--ckpt", path, "--key", good, "--ema", *options])
     if tree.get("weights") is OTHER:
         assert 1 == run(["verify", "--ckpt", path, "--key", "weights", *options])

@@ -1,12 +1,11 @@
 """The nine rows: names a user may type, and what is computed against what is published."""
 
-import json
-
 import pytest
 
 from hornet_convert.cli import run
 from hornet_convert.errors import UnknownModelError
 from hornet_convert.family import zoo
+from tests.documents import parsed
 
 
 @pytest.mark.parametrize("model", zoo.MODELS, ids=lambda model: model.name)
@@ -78,7 +77,7 @@ def test_a_hash_tells_row_and_generation() -> None:
 def test_list_json_holds_computed_figures(capsys: pytest.CaptureFixture[str]) -> None:
     """`list --json` computes: the six exact published FLOPs come out to the last digit."""
     assert run(["list", "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)["models"]
+    rows = parsed(capsys.readouterr().out)["results"]
     assert [model.name for model in zoo.MODELS] == [row["name"] for row in rows]
     exact = [row for row in rows if row["published_flops"] is not None]
     assert len(exact) == 6

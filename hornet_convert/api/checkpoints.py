@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from hornet_convert.family import zoo
 from hornet_convert.inspect import Inspection, inspect_checkpoint
 from hornet_convert.report.check import Check
 from hornet_convert.report.claims import Claim
+from hornet_convert.report.clock import Clock
 from hornet_convert.report.progress import Progress
 from hornet_convert.report.report import Report
 from hornet_convert.report.trace import Probe
@@ -52,6 +54,8 @@ def verify(
     `forward` makes the forward check, which needs torch, on the images of `probe`; everything else
     is as for `hornet_convert.checks.verify.verify`, and so is what it raises.
     """
+    clock = Clock()
+    clock.seconds["starting (processor time)"] = time.process_time()
 
     def graph(file: ModelFile) -> Check | None:
         if file.checkpoint.container != "onnx":
@@ -61,9 +65,10 @@ def verify(
         return graph_check(file)
 
     def check(file: ModelFile) -> Check:
-        from hornet_convert.model.forward import forward_check
-
-        return forward_check(file, probe, progress)
+        with clock.measuring("importing torch"):
+            from hornet_convert.model.forward import forward_check
+        with clock.measuring("the two computations"):
+            return forward_check(file, probe, progress)
 
     where = file_of(Path(path))
     report = verifying.verify(
@@ -78,7 +83,12 @@ def verify(
         graph=graph,
         statistics=statistics,
         progress=progress,
+        clock=clock,
     )
+    single = None if report.trace is None or not probe.float32 else report.trace.float32
+    if single is not None:
+        note = f"in float32 the outputs are within {single.relative:.1e} of those in float64"
+        report = replace(report, notes=(*report.notes, note))
     if where == Path(path) or report.model is None:
         return report
     from hornet_convert.model.located import require_agreement

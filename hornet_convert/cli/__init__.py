@@ -7,9 +7,9 @@ import sys
 
 import click
 
-from hornet_convert.cli import cache, checkpoints, images, output, pins, publish, published
-from hornet_convert.errors import EXIT_OK, EXIT_USAGE, UsageError, as_ours, wants_document
-from hornet_convert.report.report import Report
+from hornet_convert.cli import cache, checkpoints, images, output, pins, publish, published, schema
+from hornet_convert.errors import EXIT_OK, EXIT_USAGE, UsageError, as_ours
+from hornet_convert.report.document import command_of, document, result, so_far, wants_document
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
 
@@ -40,6 +40,7 @@ for _command in (
     *(checkpoints.convert_command, checkpoints.verify_command),
     *(checkpoints.compare_command, checkpoints.inspect_command),
     *(images.predict_command, images.eval_command, cache.cache, pins.pins),
+    schema.schema_command,
 ):
     cli.add_command(_command)
 
@@ -49,6 +50,7 @@ def run(arguments: list[str]) -> int:
 
     It handles no signals, see `__main__`: Ctrl-C is a KeyboardInterrupt here, and exit code 130.
     """
+    so_far.clear()
     try:
         code = cli.main(arguments, prog_name="hornet-convert", standalone_mode=False)
         sys.stdout.flush()
@@ -75,7 +77,8 @@ def _tell(error: BaseException, arguments: list[str]) -> int:
     ours = as_ours(KeyboardInterrupt() if isinstance(error, click.Abort) else error)
     try:
         if wants_document(arguments):
-            output.print_json(Report(error=ours).to_json())
+            results = [*so_far] if ours.subject is None else [result(ours.subject, error=ours)]
+            output.print_json(document(command_of(arguments), results, error=ours))
         else:
             output.print_error(ours)
     except OSError:  # nobody can be told; the exit code still tells

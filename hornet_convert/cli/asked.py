@@ -29,6 +29,16 @@ def files_from(values: Mapping[str, Any]) -> list[Path]:
     return files
 
 
+def require_meaning(values: Mapping[str, Any]) -> None:
+    """Raise UsageError if --model or --sha256 mean nothing, whatever the file."""
+    from hornet_convert.report.claims import given
+
+    if values["model"] is not None:
+        zoo.architecture_of(values["model"])
+    if values["sha256"] is not None:
+        given(values["sha256"])
+
+
 def which(values: Mapping[str, Any]) -> dict[str, Any]:
     """What the options of `key` and `ema` say: which of the weights in a file to take."""
     return {name: values[name] for name in ("key", "ema", "prefix")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import click
 
 from hornet_convert.bars import Bars
-from hornet_convert.cli import asked, options, output
+from hornet_convert.cli import asked, options, output, pages
 from hornet_convert.errors import EXIT_CHECK_FAILED, EXIT_OK, UsageError, as_ours
+from hornet_convert.report.document import so_far
 from hornet_convert.report.report import Report
 from hornet_convert.report.trace import Probe
 
@@ -38,11 +40,11 @@ def verify_command(no_forward: bool, html: Path | None, **values: Any) -> int:
     """
     from hornet_convert.api import checkpoints
 
-    probe = Probe(values["image_size"], values["seed"], values["batch"])
+    probe = Probe(*(values[name] for name in ("image_size", "seed", "batch", "float32")))
     if no_forward and probe != Probe():
         raise UsageError(
             "--no-forward was given with an option of the forward check",
-            hint="Leave out --no-forward, or --image-size, --seed and --batch.",
+            hint="Leave out --no-forward, or --image-size, --seed, --batch and --float32.",
         )
 
     def verify(file: Path, bars: Bars) -> Report:
@@ -105,22 +107,24 @@ def _each(
 ) -> int:
     """Do the work of a command on each file; of several, one that fails does not stop the rest."""
     files = asked.files_from(values)
-    if html is not None and len(files) > 1:
-        raise UsageError("--report was given with several files", hint="Give one file at a time.")
+    asked.require_meaning(values)
     reports = []
     with Bars(quiet) as bars:
         for file in files:
             try:
                 report = work(file, bars)
             except Exception as error:
-                if len(files) == 1:
+                if "HORNET_CONVERT_TRACEBACK" in os.environ:
                     raise
                 report = Report(path=str(file), error=as_ours(error))
             reports.append(report)
-            if not as_json:
-                with bars.aside():
-                    output.show(report, verbose)
-    return output.finish(reports, as_json, html)
+            if as_json:
+                so_far.append({**report.to_json(None), "subject": str(file)})
+                continue
+            with bars.aside():
+                output.show(report, verbose)
+    problems = pages.of_reports(html, reports)
+    return output.finish(reports, as_json, [*map(str, files)], problems)
 
 
 @click.command("compare")
@@ -128,9 +132,12 @@ def _each(
 @click.argument("b", type=options.PATH)
 @click.option("--tensors", is_flag=True, help="Show every changed tensor instead of blocks.")
 @click.option("--ema", is_flag=True, help="Take the averaged (EMA) weights of B.")
+@options.report
 @options.quiet
 @options.as_json
-def compare_command(a: Path, b: Path, tensors: bool, ema: bool, quiet: bool, as_json: bool) -> int:
+def compare_command(
+    a: Path, b: Path, tensors: bool, ema: bool, html: Path | None, quiet: bool, as_json: bool
+) -> int:
     """Compare the weights of two checkpoints.
 
     They may come in any container, layout and type. Exit code 0 if all tensors are equal bit for
@@ -143,16 +150,25 @@ def compare_command(a: Path, b: Path, tensors: bool, ema: bool, quiet: bool, as_
     """
     from hornet_convert.comparison import compare
 
-    with Bars(quiet) as bars:
+    with (
+        pages.errors_on_page(html, "Two checkpoints compared"),
+        output.about(f"{a} {b}"),
+        Bars(quiet) as bars,
+    ):
         found = compare.compare(a, b, ema=ema, progress=bars.show)
-    if as_json:
-        output.print_json(found.as_json())
-    else:
-        from hornet_convert.cli import render_contents
 
-        with output.to_stdout():
-            render_contents.print_comparison(found, tensors)
-    return EXIT_OK if found else EXIT_CHECK_FAILED
+    def page(about: pages.About) -> str:
+        from hornet_convert.html.comparison import comparison_page
+
+        return comparison_page(found, about)
+
+    if as_json:
+        return output.print_document([found.as_json()], pages.of(html, page))
+    from hornet_convert.cli import render_contents
+
+    with output.to_stdout():
+        render_contents.print_comparison(found, tensors)
+    return output.with_problems(EXIT_OK if found else EXIT_CHECK_FAILED, pages.of(html, page))
 
 
 @click.command("inspect")
@@ -173,11 +189,11 @@ def inspect_command(file: Path, tensors: bool, as_json: bool, **which: Any) -> i
     """
     from hornet_convert.api import checkpoints
 
-    found = checkpoints.inspect(file, **which)
+    with output.about(file):
+        found = checkpoints.inspect(file, **which)
     if as_json:
-        output.print_json({"status": "pass", **found.as_json()})
-    else:
-        from hornet_convert.cli import render_contents
+        return output.print_document([found.as_json()])
+    from hornet_convert.cli import render_contents
 
-        render_contents.print_inspection(found, tensors)
+    render_contents.print_inspection(found, tensors)
     return EXIT_OK

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hornet_convert.bars import Bars
-from hornet_convert.cli import asked, options, output
+from hornet_convert.cli import asked, completion, options, output, pages
 from hornet_convert.errors import UsageError
 from hornet_convert.family import labels, zoo
 from hornet_convert.images import files
 from hornet_convert.images.engine import NAMES
+from hornet_convert.report.document import worst_exit_code, writes_for_all
 
 if TYPE_CHECKING:
     from hornet_convert.images.engine import Engine
     from hornet_convert.images.predict import Predicted
+    from hornet_convert.report.results import ModelFacts
 
 _weights = options.together(
-    click.option("--model", metavar="NAME", help="A published model; fetched if needed."),
+    click.option(
+        "--model",
+        metavar="NAME",
+        shell_complete=completion.names,
+        help="A published model; fetched if needed.",
+    ),
     options.ckpt,
     options.key,
     options.ema,
@@ -42,8 +50,11 @@ _weights = options.together(
 @click.option(
     "--top", type=click.IntRange(min=1), default=5, metavar="N", help="Classes to show per image."
 )
+@options.report
 @options.as_json
-def predict_command(images: tuple[Path, ...], top: int, as_json: bool, **values: Any) -> int:
+def predict_command(
+    images: tuple[Path, ...], top: int, html: Path | None, as_json: bool, **values: Any
+) -> int:
     """Name the most probable classes of images.
 
     IMAGE is a file, or a folder, which stands for all images below it. Needs Pillow:
@@ -58,16 +69,25 @@ def predict_command(images: tuple[Path, ...], top: int, as_json: bool, **values:
     found = files.chosen(images)
     from hornet_convert.cli import render_images as render
     from hornet_convert.images import decode, predict
+    from hornet_convert.images.thumbnails import SHOWN, thumbnail
 
     decode.require_pillow()
     results: list[Predicted] = []
-    with Bars(values["quiet"]) as bars, decode.quiet_pillow():
+    small: dict[str, str] = {}
+    named = ", ".join(map(str, images[:3]))
+    with (
+        pages.errors_on_page(html, f"What HorNet sees in {named}"),
+        Bars(values["quiet"]) as bars,
+        decode.quiet_pillow(),
+    ):
         path, model = _model(values, bars)
         paths = [image.path for image in found]
         if len(found) > 1:
             bars.images("predict", 0, len(found))
         for result in predict.predict(model, paths, top=top):
             results.append(result)
+            if html is not None and len(small) < SHOWN and result.error is None:
+                small |= {result.path: thumbnail(result.path) or ""}
             if len(found) > 1:
                 bars.images("predict", len(results), len(found))
             if not as_json:
@@ -80,21 +100,36 @@ def predict_command(images: tuple[Path, ...], top: int, as_json: bool, **values:
         for image, result in zip(found, results, strict=True)
         if result.error is not None and (image.named or all_refused)
     ]
-    if as_json:
-        document = {
-            "status": "error" if refused else "pass",
-            "model": model.architecture.name,
-            "checkpoint": str(path),
-            "num_classes": model.num_classes,
-            "resolution": model.architecture.resolution,
-            "engine": model.name,
-            "images": [result.to_json() for result in results],
-            "error": None,
-        }
-        output.print_json(document)
-    else:
+    if not as_json:
         render.print_skipped(results)
-    return max(refused, default=0)
+
+    def page(about: pages.About) -> str:
+        from hornet_convert.html.images import prediction_page
+
+        rows = [
+            ("Model", model.architecture.name),
+            ("Checkpoint", path),
+            ("Classes", f"{model.num_classes:,}"),
+            ("Pixels", f"{model.architecture.resolution} × {model.architecture.resolution}"),
+            ("Computed by", f"{model.name} on {model.device}"),
+        ]
+        return prediction_page(results, small, rows, about)
+
+    problems = pages.of(html, page)
+    if not as_json:
+        return output.with_problems(worst_exit_code(refused), problems)
+    facts: ModelFacts = {
+        "model": model.architecture.name,
+        "checkpoint": str(path),
+        "num_classes": model.num_classes or 0,
+        "resolution": model.architecture.resolution,
+        "engine": model.name,
+    }
+    told = [
+        result.to_json(skipped=result.error is not None and not (image.named or all_refused))
+        for image, result in zip(found, results, strict=True)
+    ]
+    return output.print_document(told, problems, facts)
 
 
 @click.command("eval")
@@ -119,15 +154,25 @@ def predict_command(images: tuple[Path, ...], top: int, as_json: bool, **values:
     metavar="N",
     help="Evaluate only N images, evenly spread.",
 )
+@click.option(
+    "--csv",
+    "listing",
+    metavar="FILE",
+    type=options.FILE,
+    help="Write a row for each image to this file: its class, the rank of that, the first five.",
+)
+@options.report
 @options.as_json
-def eval_command(data: Path, as_json: bool, **values: Any) -> int:
+def eval_command(
+    data: Path, listing: Path | None, html: Path | None, as_json: bool, **values: Any
+) -> int:
     """Measure Top-1 and Top-5 on labelled images.
 
     DIR holds a folder per class, named by its ImageNet-1k synset (n01440764), or is a CSV file
-    with columns path,label, where a label is a synset or a class number. The results stand
-    beside the published figures. ImageNet-21k models are judged on the classes of ImageNet-1k.
-    Several processes, started with torchrun, share the images. Needs Pillow: pip install
-    'hornet-convert[images]'.
+    with columns path,label, or a val.txt, where a label is a synset or a class number. The results
+    stand beside the published figures. ImageNet-21k models are judged on the classes of
+    ImageNet-1k. Several processes, started with torchrun, share the images. Needs Pillow: pip
+    install 'hornet-convert[images]'.
 
     \b
     Examples:
@@ -138,13 +183,20 @@ def eval_command(data: Path, as_json: bool, **values: Any) -> int:
     files.is_folder(data)  # there at all, said before anything is loaded
     from hornet_convert.cli import render_images as render
     from hornet_convert.images import dataset, decode, evaluate, processes
-    from hornet_convert.images.evaluation import Tally
+    from hornet_convert.images.evaluation import TITLES, Tally
 
     decode.require_pillow()
+    if writes_for_all():
+        pages.require_places(html, listing, TITLES)
     images = None
     if values["model"] is not None:  # all of them know ImageNet-1k: before a long download
         images = dataset.read_dataset(data, labels.IN1K_CLASSES)
-    with processes.joined() as group, Bars(values["quiet"]) as bars:
+    with (
+        output.about(data),
+        processes.joined() as group,
+        pages.errors_on_page(html if group.rank == 0 else None, f"Evaluation on {data}"),
+        Bars(values["quiet"]) as bars,
+    ):
         path, model = _model(values, bars, group.local_rank)
         images = images or dataset.read_dataset(data, model.classes())
         images = images.limited(values["limit"])
@@ -166,11 +218,23 @@ def eval_command(data: Path, as_json: bool, **values: Any) -> int:
             processes=group,
             progress=show,
         )
-    if group.rank == 0 and as_json:
-        output.print_json({"checkpoint": str(path), **result.to_json()})
-    elif group.rank == 0:
+    if group.rank != 0:
+        return 0
+    if not as_json:
         render.print_evaluation(result)
-    return 0
+
+    def page(about: pages.About) -> str:
+        from hornet_convert.html.images import evaluation_page
+
+        return evaluation_page(result, str(path), about)
+
+    problems = pages.of(html, page)
+    if listing is not None:
+        write = partial(pages.write_csv, result.to_csv(), listing, TITLES)
+        problems += output.problem_of(write)
+    if as_json:
+        return output.print_document([result.to_json(str(path))], problems)
+    return output.with_problems(0, problems)
 
 
 def _require_one(

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from hornet_convert.cli import values
+from hornet_convert.cli import completion, values
 from hornet_convert.conversion.request import PRECISIONS, TARGETS
 from hornet_convert.family.file_names import FORMATS
 from hornet_convert.report.verdict import REQUIREMENTS
@@ -45,7 +45,12 @@ ckpts = together(
     click.argument("files", nargs=-1, metavar="FILE...", type=PATH),
     _ckpt("A checkpoint, as FILE.", None),
 )
-model = click.option("--model", metavar="NAME", help="Fail unless the file holds this model.")
+model = click.option(
+    "--model",
+    metavar="NAME",
+    shell_complete=completion.names,
+    help="Fail unless the file holds this model.",
+)
 key = together(
     click.option(
         "--key",
@@ -72,7 +77,7 @@ report = click.option(
     "html",
     metavar="FILE.html",
     type=FILE,
-    help="Write an HTML report to this file, with charts.",
+    help="Write an HTML page to this file, for people: all of the outcome, with charts.",
 )
 require = click.option(
     "--require",
@@ -86,6 +91,7 @@ cache = click.option(
     "--cache",
     metavar="DIR",
     callback=values.cache,
+    shell_complete=completion.folders,
     envvar="HORNET_CONVERT_CACHE",
     help="Folder of the cache and the trust record.  [env: HORNET_CONVERT_CACHE; default: the "
     "user's cache folder]",
@@ -99,6 +105,7 @@ known_by = together(
     click.option(
         "--against",
         metavar="FILE_OR_DIGEST",
+        shell_complete=completion.files,
         help="Expected weights: a checkpoint in any form, a fingerprint, or the file's whole "
         "SHA-256.",
     ),
@@ -122,6 +129,9 @@ probe = together(
         "--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of the random images."
     ),
     click.option("--batch", type=click.IntRange(1, 64), default=1, help="Number of images."),
+    click.option(
+        "--float32", is_flag=True, help="Also how far float32 is from float64 in the forward check."
+    ),
 )
 edits = together(
     click.option(
@@ -154,6 +164,7 @@ result = together(
         show_default="the current folder",
         type=PATH,
         callback=values.folder,
+        shell_complete=completion.folders,
         help="Folder for the result; created if missing.",
     ),
     click.option(
@@ -195,6 +206,7 @@ download = together(
         "--mirror",
         metavar="URL_OR_DIR",
         multiple=True,
+        shell_complete=completion.folders,
         help="A folder with the files, tried first: a directory, http(s)://…, hf://ORG/REPO[@REV], "
         "s3://… or whatever else fsspec opens. May be repeated.  [env: HORNET_CONVERT_MIRROR]",
     ),

@@ -6,27 +6,20 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import click
 
-from hornet_convert.errors import DiskError, HornetConvertError
-from hornet_convert.family import zoo
-from hornet_convert.files.errors import disk_errors
-from hornet_convert.files.writing import publish_bytes, refuse_special
+from hornet_convert.errors import EXIT_OK, HornetConvertError, as_ours
 from hornet_convert.interrupts import LOCK, last_words
-from hornet_convert.report.report import (
-    Report,
-    dangers_in_words,
-    finite,
-    summary_to_json,
-    worst_exit_code,
-)
+from hornet_convert.report.document import command_of, document, finite, worst_exit_code
+from hornet_convert.report.report import Report, dangers_in_words
 from hornet_convert.text import printable
+
+if TYPE_CHECKING:
+    from hornet_convert.report.results import CheckpointResult
 
 
 def show(report: Report, verbose: bool = False) -> None:
@@ -40,45 +33,98 @@ def show(report: Report, verbose: bool = False) -> None:
         print_error(report.error, report.path or report.asked)
 
 
-def finish(reports: Sequence[Report], as_json: bool, html: Path | None = None) -> int:
-    """End a command whose reports were shown: the JSON document or the table of several, the page.
+def finish(
+    reports: Sequence[Report],
+    as_json: bool,
+    subjects: Sequence[str] | None = None,
+    problems: Sequence[HornetConvertError] = (),
+) -> int:
+    """End a command whose reports were shown: the JSON document, or the table of several.
 
-    The JSON document of one report is the report itself, that of several a summary. The page is of
-    the first. Returns the exit code.
+    `subjects` are what the reports are about as it was named, where they do not know that;
+    `problems` those of the files beside the outcome. Returns the exit code.
     """
     if as_json:
-        print_json(reports[0].to_json() if len(reports) == 1 else summary_to_json(reports))
-    elif len(reports) > 1:
+        results = reports_to_json(reports)
+        for result, subject in zip(results, subjects or (), strict=False):
+            result["subject"] = subject
+        return print_document(results, problems)
+    if len(reports) > 1:
         from hornet_convert.cli.render import print_several
 
         with to_stdout():
             print_several(reports)
-    code = worst_exit_code(reports)
-    if html is None:
-        return code
-    return with_pages(code, lambda: write_page(reports[0], html))
+    return with_problems(worst_exit_code(report.exit_code for report in reports), problems)
 
 
-def with_pages(code: int, write: Callable[[], None]) -> int:
-    """Write pages once everything else has been shown, and return the exit code.
+def reports_to_json(
+    reports: Sequence[Report], seconds: Sequence[float] | None = None
+) -> list[CheckpointResult]:
+    """The reports as results of a document, with what each took."""
+    taken: Sequence[float | None] = seconds or [None] * len(reports)
+    return [report.to_json(took) for report, took in zip(reports, taken, strict=True)]
 
-    If that fails, stderr says so, and the exit code is the error's unless `code` tells of another
-    failure.
-    """
+
+def problem_of(write: Callable[[], None]) -> list[HornetConvertError]:
+    """Write something beside the result; why that failed, nothing if it did not."""
     try:
         write()
-    except HornetConvertError as error:
-        print_error(error)
-        return code or error.exit_code
+    except Exception as error:
+        if "HORNET_CONVERT_TRACEBACK" in os.environ:
+            raise
+        return [as_ours(error)]
+    return []
+
+
+def with_problems(code: int, problems: Sequence[HornetConvertError]) -> int:
+    """The exit code, once stderr has told what went wrong beside the work.
+
+    It is that of the first problem, unless `code` tells of another failure.
+    """
+    for problem in problems:
+        print_error(problem)
+        code = code or problem.exit_code
     return code
 
 
-def print_json(document: dict[str, Any]) -> None:
-    """Write the one JSON document to stdout: whole, and none after it."""
-    text = as_json(document)
-    with to_stdout():
+def print_document(
+    results: Sequence[Mapping[str, Any]],
+    problems: Sequence[HornetConvertError] = (),
+    about: Mapping[str, Any] | None = None,
+) -> int:
+    """Write the document of the command that is running to stdout; returns the exit code.
+
+    `problems` are of the files beside the results: the first is told.
+    """
+    names = click.get_current_context().command_path.split()[1:]
+    told = document(command_of(names), results, error=next(iter(problems), None), about=about)
+    untold = print_json(told)
+    return told["exit_code"] or untold
+
+
+def print_json(document: Mapping[str, Any]) -> int:
+    """Write the one JSON document to stdout: whole, and none after it.
+
+    If stdout does not take it, stderr says so; returns the exit code for that, 0 if it did.
+    """
+    text, untold = as_json(document), list[OSError]()
+    with to_stdout(untold):
         last_words.clear()
         sys.stdout.write(text)
+    return with_problems(EXIT_OK, [*map(as_ours, untold)])
+
+
+@contextlib.contextmanager
+def about(subject: object) -> Iterator[None]:
+    """What goes wrong in the block is about one thing, which the document then names."""
+    try:
+        yield
+    except Exception as error:
+        ours = as_ours(error)
+        ours.subject = str(subject)
+        if ours is error:
+            raise
+        raise ours from error
 
 
 @contextlib.contextmanager
@@ -94,13 +140,14 @@ def to_stdout(untold: list[OSError] | None = None) -> Iterator[None]:
         except (BrokenPipeError, SystemExit):  # rich's way to say the same
             give_up_stdout()
         except OSError as error:
+            ours = OSError(error.errno, error.strerror, "standard output")
             if untold is None:
-                raise
+                raise ours from error
             give_up_stdout()
-            untold.append(error)
+            untold.append(ours)
 
 
-def as_json(document: dict[str, Any]) -> str:
+def as_json(document: Mapping[str, Any]) -> str:
     """A JSON document as text, with its last line ended."""
     return json.dumps(finite(document), indent=2, allow_nan=False) + "\n"
 
@@ -109,7 +156,8 @@ def print_error(error: HornetConvertError, about: str | None = None) -> None:
     """Say on stderr what went wrong, with which file or model, and what to do."""
     with LOCK:
         message = printable(error.what, 4000) if error.reasons else error.message
-        about = f"{printable(about, 4000)}: " if about and about not in message else ""
+        about = printable(about or "", 4000)
+        about = "" if about in message else f"{about}: "
         click.echo(f"Error: {about}{message}", err=True)
         for reason in error.reasons:
             click.echo(f"  {printable(reason, 4000)}", err=True)
@@ -147,53 +195,3 @@ def junit(reports: Sequence[Report], seconds: Sequence[float]) -> bytes:
         ElementTree.SubElement(case, tag, about).text = "\n".join(printable(r, 4000) for r in rows)
     ElementTree.indent(suite)
     return bytes(ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)) + b"\n"
-
-
-def write_page(report: Report, path: Path) -> None:
-    """Write the page on one checkpoint. Raises DiskError."""
-    from hornet_convert.html.page import page
-
-    _publish(page(report, _about()), path)
-
-
-def write_pages(reports: Sequence[Report], seconds: Sequence[float], folder: Path) -> None:
-    """Write a page for each model, named after it, and an index of them in the zoo's order.
-
-    Raises DiskError.
-    """
-    from hornet_convert.html.page import index, page
-
-    about, order = _about(), [*zoo.BY_NAME]
-    rows = []
-    for report, took in zip(reports, seconds, strict=True):
-        link = f"{report.name or 'unidentified'}.html"
-        _publish(page(report, about), folder / link)
-        rows.append((report, link, took))
-    rows.sort(key=lambda row: order.index(row[0].name) if row[0].name in order else len(order))
-    _publish(index(rows, about), folder / "index.html")
-
-
-def _about() -> dict[str, str]:
-    """When a page was made, and by what."""
-    from hornet_convert.conversion.provenance import versions
-
-    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return {"Made": now, "By": ", ".join(f"{name} {v}" for name, v in versions().items())}
-
-
-def _publish(text: str, path: Path) -> None:
-    """Write a page; what stands there already has to be one."""
-    from hornet_convert.html.page import GENERATOR
-
-    with disk_errors(path, "reading", "--report"):
-        refuse_special(path)
-        if path.exists():
-            with path.open("rb") as file:
-                start = file.read(1000)
-            if GENERATOR.encode() not in start:
-                raise DiskError(
-                    "the report would replace a file that is not a report",
-                    where=str(path),
-                    hint="Name another place with --report; what stands there is left alone.",
-                )
-    publish_bytes(text.encode(), path, "--report")

@@ -8,15 +8,20 @@ from typing import Any
 import click
 
 from hornet_convert.bars import Bars
-from hornet_convert.cli import asked, options, output
+from hornet_convert.cli import asked, completion, options, output
 from hornet_convert.conversion.request import Onnx, Request
 from hornet_convert.errors import UsageError
 
 
 @click.command("publish")
-@click.argument("what", metavar="NAME|FILE")
+@click.argument("what", metavar="NAME|FILE", shell_complete=completion.names_or_files)
 @click.option(
-    "--out", metavar="DIR", required=True, type=options.PATH, help="The folder; made if need be."
+    "--out",
+    metavar="DIR",
+    required=True,
+    type=options.PATH,
+    shell_complete=completion.folders,
+    help="The folder; made if need be.",
 )
 @click.option("--onnx", is_flag=True, help="With onnx/model.onnx, the weights inside.")
 @click.option(
@@ -62,7 +67,7 @@ def publish_command(
             f"--{given[0].replace('_', '-')} is for a file, and {found.name} is fetched",
             hint="Leave it out: what is published is known, and --require asks for more.",
         )
-    with Bars(values["quiet"]) as bars:
+    with output.about(what), Bars(values["quiet"]) as bars:
         request = Request(
             out=out,
             edits=asked.edits_from(values),
@@ -83,4 +88,4 @@ def publish_command(
         )
     if not as_json:
         output.show(report, verbose)
-    return output.finish([report], as_json)
+    return output.finish([report], as_json, subjects=[what])

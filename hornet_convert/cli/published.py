@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hornet_convert.bars import Bars
-from hornet_convert.cli import asked, options, output
+from hornet_convert.cli import asked, completion, options, output, pages
 from hornet_convert.conversion.request import Onnx
-from hornet_convert.errors import as_ours
+from hornet_convert.errors import HornetConvertError, as_ours
 from hornet_convert.family import zoo
 from hornet_convert.files.writing import publish_bytes
-from hornet_convert.report.report import summary_to_json, worst_exit_code
+from hornet_convert.report.document import document, result, so_far, worst_exit_code
+from hornet_convert.report.report import Report
+from hornet_convert.text import listed
+
+if TYPE_CHECKING:
+    from hornet_convert.report.results import PublishedResult
 
 
 @click.command("list")
@@ -29,18 +34,18 @@ def list_command(as_json: bool) -> int:
     """
     rows = [_row(model) for model in zoo.MODELS]
     if as_json:
-        output.print_json({"status": "pass", "models": rows})
-    else:
-        from hornet_convert.cli import render
+        return output.print_document(rows)
+    from hornet_convert.cli import render
 
-        render.print_models(rows)
+    render.print_models(rows)
     return 0
 
 
-def _row(model: zoo.Published) -> dict[str, Any]:
+def _row(model: zoo.Published) -> PublishedResult:
     """One of the nine as a JSON object; parameters and FLOPs are computed here, not copied."""
     architecture = model.architecture
     return {
+        **result(model.name),
         "name": model.name,
         "label": model.label,
         "file": model.file_name,
@@ -62,15 +67,21 @@ def _row(model: zoo.Published) -> dict[str, Any]:
 
 
 @click.command("fetch")
-@click.argument("names", nargs=-1, metavar="NAME...")
+@click.argument("names", nargs=-1, metavar="NAME...", shell_complete=completion.names_or_all)
 @click.option("--all", "every", is_flag=True, help="All nine.")
 @options.result
 @options.download
 @options.no_forward
+@options.report
 @options.verbose
 @options.as_json
 def fetch_command(
-    names: tuple[str, ...], every: bool, verbose: bool, as_json: bool, **values: Any
+    names: tuple[str, ...],
+    every: bool,
+    html: Path | None,
+    verbose: bool,
+    as_json: bool,
+    **values: Any,
 ) -> int:
     """Download, check, convert and prove published checkpoints.
 
@@ -87,11 +98,12 @@ def fetch_command(
     from hornet_convert.api import fetch
 
     models = asked.chosen(names, every)
-    request = asked.request_from(values)
+    request = asked.request_from(values, statistics=html is not None)
     for model in models:  # what cannot be is said before anything is downloaded
         request.edits.check(model.architecture, request.layout)
     download = asked.download_from(values)
-    with Bars(values["quiet"]) as bars:
+    title = f"Fetching {listed([model.name for model in models])}"
+    with pages.errors_on_page(html, title), Bars(values["quiet"]) as bars:
         say = bars.say if verbose and not as_json else lambda line: None
         say(asked.cache_line(download.cache, "before"))
         reports = []
@@ -99,15 +111,19 @@ def fetch_command(
             models, download, request, events=bars.download, progress=bars.conversion
         ):
             reports.append(report)
-            if not as_json:
-                with bars.aside():
-                    output.show(report, verbose)
+            if as_json:
+                so_far.append(report.to_json(None))
+                continue
+            with bars.aside():
+                output.show(report, verbose)
         say(asked.cache_line(download.cache, "after"))
-    return output.finish(reports, as_json)
+    order = [model.name for model in models]
+    reports.sort(key=lambda report: order.index(report.asked or ""))
+    return output.finish(reports, as_json, problems=pages.of_reports(html, reports))
 
 
 @click.command("validate")
-@click.argument("names", nargs=-1, metavar="[NAME...]")
+@click.argument("names", nargs=-1, metavar="[NAME...]", shell_complete=completion.names_or_all)
 @options.download
 @options.no_forward
 @click.option("--onnx", is_flag=True, help="Make and prove an ONNX model of each as well.")
@@ -126,7 +142,7 @@ def fetch_command(
 )
 @click.option(
     "--report",
-    "pages",
+    "folder",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
     help="Write an HTML report on each model to this folder, and an index.",
@@ -136,7 +152,7 @@ def validate_command(
     onnx: bool,
     json_file: Path | None,
     junit: Path | None,
-    pages: Path | None,
+    folder: Path | None,
     **values: Any,
 ) -> int:
     """Fetch, convert and verify as a test; nothing is kept.
@@ -151,33 +167,46 @@ def validate_command(
     from hornet_convert.api import validate
     from hornet_convert.cli import render
 
-    models = asked.chosen(names, every=not names)
-    reports, seconds = [], []
+    pages.require_apart({"--json": json_file, "--junit": junit})
+    models: list[zoo.Published] = []
+    reports: list[Report] = []
+    seconds: list[float] = []
     untold: list[OSError] = []  # a full stdout stops neither the work nor the other files
-    with Bars(values["quiet"]) as bars:
-        for report, took in validate.validate(
-            models,
-            asked.download_from(values),
-            statistics=pages is not None,
-            onnx=Onnx() if onnx else None,
-            events=bars.download,
-            progress=bars.conversion,
-        ):
-            reports.append(report)
-            seconds.append(took)
-            with bars.aside(), output.to_stdout(untold):
-                render.print_line(report)
+
+    def write_json(problem: HornetConvertError | None) -> None:
+        order = [model.name for model in models]
+        results = output.reports_to_json(reports, seconds)
+        results.sort(key=lambda result: order.index(result["subject"]))
+        text = output.as_json(document("validate", results, error=problem))
+        if json_file is not None:
+            publish_bytes(text.encode(), json_file, "--json")
+
+    try:
+        models = asked.chosen(names, every=not names)
+        with Bars(values["quiet"]) as bars:
+            for report, took in validate.validate(
+                models,
+                asked.download_from(values),
+                statistics=folder is not None,
+                onnx=Onnx() if onnx else None,
+                events=bars.download,
+                progress=bars.conversion,
+            ):
+                reports.append(report)
+                seconds.append(took)
+                with bars.aside(), output.to_stdout(untold):
+                    render.print_line(report)
+    except Exception as error:
+        reason = as_ours(error)
+        output.problem_of(lambda: write_json(reason))
+        raise
     with output.to_stdout(untold):
         render.print_validation(reports, seconds)
-    if json_file is not None:
-        document = output.as_json(summary_to_json(reports, seconds))
-        publish_bytes(document.encode(), json_file, "--json")
+    problems = [*map(as_ours, untold)]
     if junit is not None:
-        publish_bytes(output.junit(reports, seconds), junit, "--junit")
-    code = worst_exit_code(reports)
-    for error in map(as_ours, untold):
-        output.print_error(error)
-        code = code or error.exit_code
-    if pages is None:
-        return code
-    return output.with_pages(code, lambda: output.write_pages(reports, seconds, pages))
+        xml = output.junit(reports, seconds)
+        problems += output.problem_of(lambda: publish_bytes(xml, junit, "--junit"))
+    if folder is not None:
+        problems += output.problem_of(lambda: pages.write_pages(reports, seconds, folder))
+    problems += output.problem_of(lambda: write_json(problems[0] if problems else None))
+    return output.with_problems(worst_exit_code(r.exit_code for r in reports), problems)

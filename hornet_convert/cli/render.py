@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +17,7 @@ from hornet_convert.text import counted, listed, printable
 
 if TYPE_CHECKING:
     from hornet_convert.comparison.outcome import Side
+    from hornet_convert.report.results import PublishedResult
 
 STYLES = {"pass": "green", "fail": "bold red", "error": "bold red", "not checked": "yellow"}
 VERDICT_STYLES = {
@@ -141,7 +142,7 @@ def _deviations(trace: Trace) -> Table:
     return rows
 
 
-def print_models(rows: list[dict[str, Any]]) -> None:
+def print_models(rows: Sequence[PublishedResult]) -> None:
     """The nine as a table; an asterisk marks a figure whose published form is explained below."""
     screen = Screen()
     shown = _models(rows, published=True)
@@ -169,7 +170,7 @@ def print_models(rows: list[dict[str, Any]]) -> None:
         screen.say(f"{', '.join(names)}: {erratum}")
 
 
-def _models(rows: list[dict[str, Any]], published: bool) -> Table:
+def _models(rows: Sequence[PublishedResult], published: bool) -> Table:
     also = ("published",) if published else ()
     shown = table(
         "name",
@@ -193,7 +194,7 @@ def _models(rows: list[dict[str, Any]], published: bool) -> Table:
     return shown
 
 
-def _flops_are_right(row: dict[str, Any]) -> bool:
+def _flops_are_right(row: PublishedResult) -> bool:
     """Whether the published figure is what the definition gives, rounded to 0.01 G."""
     return bool(abs(row["flops"] / 1e9 - row["published_flops_g"]) <= 0.005)
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from hornet_convert.cli.render import STYLES
 from hornet_convert.cli.screen import Screen, figure, table
-from hornet_convert.family import zoo
+from hornet_convert.family import labels, zoo
 from hornet_convert.text import counted, printable
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BAR_WIDTH = 24
 SKIPPED_SHOWN = 12
+CONFUSIONS_SHOWN = 5
 
 
 def print_prediction(result: Predicted) -> None:
@@ -73,6 +74,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
             figure(accuracy.standard_errors, "+.1f"),
         )
     screen.show(rows)
+    _print_confusions(evaluation, screen)
     for skipped in evaluation.skipped[:SKIPPED_SHOWN]:
         many = f" ({skipped.images:,} images)" if skipped.images > 1 else ""
         line = printable(f"skipped {skipped.where}: {skipped.reason}{many}", 400)
@@ -83,6 +85,22 @@ def print_evaluation(evaluation: Evaluation) -> None:
         screen.say(printable(note, 1000), "note")
 
 
+def _print_confusions(evaluation: Evaluation, screen: Screen) -> None:
+    """The classes that were mistaken for each other most; once is no pattern."""
+    rows = table("most confused", "taken for", numbers=("images",))
+
+    def name(number: int) -> str:
+        words = labels.named(number, evaluation.dataset.num_classes)["label"]
+        return f"{number} {str(words).partition(',')[0]}" if words else str(number)
+
+    for confusion in evaluation.confusions[:CONFUSIONS_SHOWN]:
+        if confusion.images > 1:
+            count = f"{confusion.images:,} of {confusion.of:,}"
+            rows.add_row(name(confusion.truth), name(confusion.predicted), count)
+    if rows.row_count:
+        screen.show(rows)
+
+
 def _evaluated(evaluation: Evaluation) -> str:
     row = zoo.BY_NAME.get(evaluation.model)
     name = f"{row.label} ({row.name})" if row else evaluation.model
@@ -90,7 +108,7 @@ def _evaluated(evaluation: Evaluation) -> str:
     rate = images / max(evaluation.seconds, 1e-9)
     text = [
         f"{name} at {evaluation.resolution} × {evaluation.resolution}",
-        f"{counted(images, 'image')} of {counted(evaluation.dataset.classes, 'class', 'classes')}",
+        f"{counted(images, 'image')} of {counted(evaluation.classes, 'class', 'classes')}",
         f"{evaluation.skipped_images:,} skipped" if evaluation.skipped_images else "",
         f"{evaluation.seconds:.1f} s ({rate:.1f} images/s)",
         f"{evaluation.processes} processes" if evaluation.processes > 1 else "",

@@ -12,8 +12,10 @@ from typing import Any, Final, Literal
 from hornet_convert.checkpoint.tensors import DTYPES
 from hornet_convert.checks.identity import CLASSIFIER
 from hornet_convert.comparison.difference import Difference
+from hornet_convert.errors import EXIT_CHECK_FAILED, EXIT_OK
 from hornet_convert.family.architecture import Shape
-from hornet_convert.report.report import Dangers, dangers_to_json, finite
+from hornet_convert.report.document import finite, result
+from hornet_convert.report.report import Dangers, dangers_to_json
 from hornet_convert.text import by_block, listed, split_block
 
 Look = Literal[
@@ -167,8 +169,9 @@ class Comparison:
 
     def as_json(self) -> dict[str, Any]:
         """The documented JSON object; numbers that are infinite or undefined are null."""
+        code = EXIT_OK if self else EXIT_CHECK_FAILED
         document = {
-            "status": "pass" if self else "fail",
+            **result(f"{self.a.path} {self.b.path}", exit_code=code),
             "equal": bool(self),
             "looks_like": self.look,
             "sentence": self.sentence,
@@ -176,7 +179,8 @@ class Comparison:
             "blocks": [asdict(block) for block in self.blocks],
         }
         for name, side in (("a", self.a), ("b", self.b)):
-            document[name] |= dangers_to_json(side.dangers)
+            more = {"dangerous": bool(side.dangers), "dangers": dangers_to_json(side.dangers)}
+            document[name] |= more
         for row, change in zip(document["changed"], self.changed, strict=True):
             row["looks_like"] = change.look
         return dict(finite(document))

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from hornet_convert.errors import EXIT_INTERRUPTED, HornetConvertError, SourceUnreachableError
+from hornet_convert.errors import (
+    EXIT_INTERRUPTED,
+    ErrorCode,
+    HornetConvertError,
+    SourceUnreachableError,
+)
 
 OPTION = "--cache or HORNET_CONVERT_CACHE"
 """What names another folder for the cache, as the hints of disk errors say it."""
@@ -32,5 +37,5 @@ class NoSourceError(SourceUnreachableError):
 class CancelledError(HornetConvertError):
     """The caller asked for the download to stop; what had arrived is kept."""
 
-    code: ClassVar[str] = "interrupted"
+    code: ClassVar[ErrorCode] = "interrupted"
     exit_code: ClassVar[int] = EXIT_INTERRUPTED

@@ -1,8 +1,9 @@
 """A pin: one file of one source by its whole digests, with who saw it and when. Pure.
 
 Pins travel as a JSON document, `{"pins": [{"model", "source", "location", "size", "sha256",
-"fingerprint", "first_seen", "by", "id"}, ...]}`, that one user exports and another merges. `by` is
-who saw the file, and empty for what this user saw; a pin is the same one wherever its `id` is.
+"fingerprint", "first_seen", "by", "id"}, ...], "schema_version": 1}`, that one user exports and
+another merges. `by` is who saw the file, and empty for what this user saw; a pin is the same one
+wherever its `id` is.
 """
 
 from __future__ import annotations
@@ -167,20 +168,23 @@ def contradiction(pin: Pin, other: Pin) -> CheckFailedError:
 
 
 @dataclass(frozen=True)
-class _Document:
+class PinDocument:
+    """Pins as they travel; the trust record has no version."""
+
     pins: list[Pin]
+    schema_version: Literal[1] = 1
 
 
 def exported(pins: Iterable[Pin]) -> str:
     """Pins as the JSON text that `pins_from` reads."""
-    return records.as_text(_Document(ordered(pins))).decode()
+    return records.as_text(PinDocument(ordered(pins))).decode()
 
 
 def pins_from(
     text: bytes, where: str, what: str = "the document", hint: str | None = None
 ) -> tuple[Pin, ...]:
     """Pins out of a JSON text; raises MalformedError that names the entry and field."""
-    return tuple(records.parse(text, _Document, what, where, hint).pins)
+    return tuple(records.parse(text, PinDocument, what, where, hint).pins)
 
 
 def of_others(pins: Iterable[Pin]) -> list[Pin]:

@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 from hornet_convert.download.errors import UnusableError
 from hornet_convert.download.sources import INDEX_NAME, Source, without_secrets
 from hornet_convert.download.trust import TrustRecord
-from hornet_convert.errors import CheckFailedError, MalformedError
+from hornet_convert.errors import CheckFailedError, ErrorCode, MalformedError
 from hornet_convert.family import zoo
 from hornet_convert.files.records import AnySha256, Positive, parse, shaped
 from hornet_convert.report.claims import Claim
@@ -35,7 +35,7 @@ class ChecksumMismatchError(CheckFailedError):
     if its length alone showed that it is another file.
     """
 
-    code: ClassVar[str] = "checksum"
+    code: ClassVar[ErrorCode] = "checksum"
 
     def __init__(self, url: str, size: int, expected: Claim, found: str | None) -> None:
         self.url = without_secrets(url)

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 IN1K_CLASSES: Final = 1000
 IN21K_CLASSES: Final = 10459
@@ -33,6 +33,20 @@ def classes(num_classes: int) -> tuple[ImageClass, ...] | None:
     if num_classes not in _LISTS:
         return None
     return tuple(ImageClass(synset, words) for synset, words in _data(_LISTS[num_classes]))
+
+
+Named = TypedDict("Named", {"class": int, "synset": str | None, "label": str | None})
+"""A class as a JSON object: its number, its synset and words where they are known."""
+
+
+def named(number: int, num_classes: int) -> Named:
+    """A class, among so many, as a JSON object."""
+    known = classes(num_classes)
+    return {
+        "class": number,
+        "synset": None if known is None else known[number].synset,
+        "label": None if known is None else known[number].words,
+    }
 
 
 @cache

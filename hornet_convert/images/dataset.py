@@ -1,4 +1,4 @@
-"""Labelled images to evaluate on: class folders named by synset, or a CSV of paths and labels.
+"""Labelled images to evaluate on: class folders named by synset, or a list of paths and labels.
 
 A class has its number of ImageNet-1k whatever other folders are there: ten of the thousand folders
 do not become classes 0 to 9.
@@ -22,10 +22,12 @@ from hornet_convert.text import listed, printable
 _CLASS_FOLDER: Final = re.compile(r"(n\d{8})(?:[-_. ].*)?", re.DOTALL)
 _SYNSET: Final = re.compile(r"n\d{8}")
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
+# A line of a val.txt: the label comes last, and the path may have spaces of its own.
+_LISTED: Final = re.compile(r"\s*(.*[^\s,;])\s+(n\d{8}|[0-9]{1,9})\s*")
 _PATH_TITLES: Final = ("path", "file", "filename", "file_name", "image")
 _LABEL_TITLES: Final = ("label", "synset", "wnid", "class", "target")
 _SHOWN: Final = 5
-_A_CSV: Final = "a CSV file with the columns path,label"
+_A_CSV: Final = "a CSV file with the columns path,label, or a val.txt"
 _HINT: Final = f"Give {_A_CSV}, or a folder with class folders named by synset."
 
 
@@ -34,20 +36,20 @@ def read_dataset(path: Path, num_classes: int) -> Dataset:
 
     The labels are class numbers of ImageNet-1k for a head that has these classes, be it the 1k or
     the 21k head; the model's own for any other. What cannot be used is left out and listed: folders
-    that are no class, CSV rows by line.
+    that are no class, rows of a list by line.
 
     Raises
     ------
     UsageError
         There is nothing there, no image, or no folder that is named like a class.
     FileRefusedError
-        The file is not a CSV, or no row of it can be used.
+        The file is not a list, or no row of it can be used.
     DiskError
         It cannot be read.
     """
     rows = labels.in1k_rows(num_classes)
     if not is_folder(path):
-        return _read_csv(path, num_classes if rows is None else len(rows))
+        return _read_list(path, num_classes if rows is None else len(rows))
     if rows is None:
         raise UsageError(
             f"class folders are named by synset, and the {num_classes} classes of this model are "
@@ -134,11 +136,11 @@ def _has_class_folders(folder: Path) -> bool:
         return False
 
 
-def _read_csv(path: Path, num_classes: int) -> Dataset:
+def _read_list(path: Path, num_classes: int) -> Dataset:
     samples: list[Sample] = []
     skipped: list[Skipped] = []
     columns = None
-    for line, row in _csv_rows(path):
+    for line, row in _rows(path):
         if columns is None:
             columns = _titles(row)
             if columns is not None:
@@ -159,13 +161,20 @@ def _read_csv(path: Path, num_classes: int) -> Dataset:
     return Dataset(path, path.parent, num_classes, tuple(samples), tuple(skipped))
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The rows that are not empty, with their line numbers."""
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not empty, with their line numbers: of a CSV, or of a val.txt."""
     shown = printable(str(path))
     if not path.is_file():
         raise UsageError("this is neither a folder nor a file", where=shown, hint=_HINT)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = {number: line for number, line in enumerate(file, 1) if line.strip()}
+            matches = [_LISTED.fullmatch(line) for line in lines.values()]
+            if path.suffix.lower() != ".csv" and sum(map(bool, matches)) > len(lines) / 2:
+                for number, match in zip(lines, matches, strict=True):
+                    yield number, [lines[number]] if match is None else [match[1], match[2]]
+                return
+            file.seek(0)
             reader = csv.reader(file)
             for row in reader:
                 if any(cell.strip() for cell in row):

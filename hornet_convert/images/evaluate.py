@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hornet_convert.errors import HornetConvertError, UsageError
 from hornet_convert.family import labels
@@ -16,9 +16,10 @@ from hornet_convert.images.evaluation import Evaluation, Tally
 from hornet_convert.images.files import ImageRefusedError
 from hornet_convert.images.inference import Model, as_engine, classify
 from hornet_convert.images.processes import Processes
-from hornet_convert.images.samples import Dataset, Skipped
+from hornet_convert.images.samples import Answer, Dataset, Sample, Skipped
 
 BATCH = 32
+BEST = 5  # classes kept of each image
 SHOWN = 3
 
 Progress = Callable[[Tally], None]
@@ -74,9 +75,9 @@ def evaluate(
         )
     _require_the_same_images(dataset, processes)
     resolution = resolution or engine.architecture.resolution
-    ours = dataset.share(processes.rank, processes.count)
-    targets = np.array([sample.label for sample in ours])
-    start, tally, skipped = time.monotonic(), Tally(), list[Skipped]()
+    places = dataset.places(processes.rank, processes.count)
+    ours = [dataset.samples[place] for place in places]
+    start, tally, answers = time.monotonic(), Tally(), dict[int, Answer]()
     with quiet_pillow():
         for part in classify(
             engine,
@@ -85,18 +86,23 @@ def evaluate(
             workers=workers,
             resolution=resolution,
         ):
-            skipped += [
-                Skipped(dataset.shown(ours[at].path), _reason(error))
-                for at, error in part.refused.items()
-            ]
-            tally += Tally(refused=len(part.refused))
+            new = {at: Answer(ours[at], error=_reason(e)) for at, e in part.refused.items()}
             if part.logits is not None:
                 logits = part.logits if rows is None else part.logits[:, list(rows)]
-                tally += judge(logits, targets[[*part.indices]])
+                judged = judge(logits, [ours[at] for at in part.indices])
+                new |= zip(part.indices, judged, strict=True)
+            answers |= {places[at]: answer for at, answer in new.items()}
+            tally += Tally.of(new.values())
             progress(tally)
-    found = processes.gather((tally, skipped))
-    total = sum((each for each, _ in found), Tally())
-    together = sorted((item for _, each in found for item in each), key=lambda item: item.where)
+    # Other processes may have the same images in another folder.
+    for part_of_all in processes.gather(answers):
+        answers |= part_of_all
+    everything = tuple(
+        replace(answers[place], sample=dataset.samples[place]) for place in sorted(answers)
+    )
+    refused = [Skipped(dataset.shown(a.sample.path), a.error) for a in everything if a.error]
+    together = sorted(refused, key=lambda item: item.where)
+    total = Tally.of(everything)
     if not total.images:
         raise ImageRefusedError(
             "none of the images can be read",
@@ -115,14 +121,21 @@ def evaluate(
         engine.device,
         engine.name,
         time.monotonic() - start,
+        everything,
     )
 
 
-def judge(logits: Logits, targets: NDArray[np.int64]) -> Tally:
-    """How many of the logits (N, classes) have the target (N,) first, and among the first five."""
-    best = np.argsort(-logits, axis=1, kind="stable")[:, :5]
-    hits = best == targets[:, None]
-    return Tally(len(targets), int(hits[:, 0].sum()), int(hits.sum()))
+def judge(logits: Logits, samples: Sequence[Sample]) -> list[Answer]:
+    """The answers of a model: its logits (N, classes), beside the N samples they are for."""
+    order = np.argsort(-logits, axis=1, kind="stable")
+    targets = np.array([sample.label for sample in samples])
+    ranks = 1 + (order == targets[:, None]).argmax(axis=1)
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    shares /= shares.sum(1, keepdims=True)
+    return [
+        Answer(sample, int(rank), tuple((int(n), float(row[n])) for n in best))
+        for sample, rank, row, best in zip(samples, ranks, shares, order[:, :BEST], strict=True)
+    ]
 
 
 def _require_the_same_images(dataset: Dataset, processes: Processes) -> None:

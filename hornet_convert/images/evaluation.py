@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Final
 
-from hornet_convert.family import zoo
-from hornet_convert.images.samples import Dataset, Skipped
+from hornet_convert.family import labels, zoo
+from hornet_convert.images.samples import Answer, Dataset, Skipped
+from hornet_convert.report.document import result
+from hornet_convert.text import counted
+
+if TYPE_CHECKING:
+    from hornet_convert.report.results import AccuracyFacts, EvaluationResult
 
 PUBLISHED_IMAGES = 50_000  # of the ImageNet-1k validation set, 50 of each class
+CONFUSIONS_SHOWN: Final = 20  # pairs of classes; one image of a pair is no pattern
+_TRUTH: Final = ("path", "truth", "truth_synset", "truth_label", "rank", "correct")
+_BEST: Final = ("class", "synset", "label", "probability")
+TITLES: Final = (*_TRUTH, *(f"{name}_{n}" for n in range(1, 6) for name in _BEST), "error")
+"""The columns of the list of `--csv`, which is known by them as ours."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +40,14 @@ class Tally:
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(*(getattr(self, name) + getattr(other, name) for name in asdict(self)))
+
+    @staticmethod
+    def of(answers: Iterable[Answer]) -> Tally:
+        """The tally of these answers."""
+        ranks = [answer.rank for answer in answers]
+        known = [rank for rank in ranks if rank is not None]
+        top1, top5 = (sum(rank <= most for rank in known) for most in (1, 5))
+        return Tally(len(known), top1, top5, len(ranks) - len(known))
 
 
 @dataclass(frozen=True)
@@ -62,7 +84,7 @@ class Accuracy:
             return None
         return self.difference / self.standard_error
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> AccuracyFacts:
         """The accuracy as a JSON object."""
         return {
             "correct": self.correct,
@@ -75,11 +97,22 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
+class Confusion:
+    """So many images `of` a class, its `truth`, that the model took for another, `predicted`."""
+
+    truth: int
+    predicted: int
+    images: int
+    of: int
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """The result of evaluating one model on a dataset.
 
     `num_classes` is the number of the model's outputs; `skipped` are what the dataset left out and
-    the images that could not be read.
+    the images that could not be read; `answers` are what the model said of each sample, in their
+    order.
     """
 
     model: str
@@ -92,6 +125,7 @@ class Evaluation:
     device: str = "cpu"
     engine: str = "torch"
     seconds: float = field(default=0.0, compare=False)
+    answers: tuple[Answer, ...] = field(default=(), repr=False)
 
     @property
     def published(self) -> zoo.Published | None:
@@ -118,6 +152,20 @@ class Evaluation:
         return sum(skipped.images for skipped in self.skipped)
 
     @property
+    def classes(self) -> int:
+        """Of how many classes there were images that could be read."""
+        return len({answer.sample.label for answer in self.answers if answer.best})
+
+    @property
+    def confusions(self) -> tuple[Confusion, ...]:
+        """Which classes were taken for which, the most frequent pairs first."""
+        known = [answer for answer in self.answers if answer.best]
+        of = Counter(answer.sample.label for answer in known)
+        pairs = Counter((a.sample.label, a.best[0][0]) for a in known if a.rank != 1)
+        found = [Confusion(*pair, images, of[pair[0]]) for pair, images in pairs.items()]
+        return tuple(sorted(found, key=lambda c: (-c.images, c.truth, c.predicted)))
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a reader should know before comparing the figures."""
         notes = []
@@ -131,40 +179,73 @@ class Evaluation:
                 f"of the {self.num_classes} outputs only the {among} that stand for classes of "
                 "ImageNet-1k were compared"
             )
-        if self.dataset.classes < among and self.published is not None:
+        if self.classes < among and self.published is not None:
             notes.append(
-                f"there were images of {self.dataset.classes} of the {among} classes: the "
+                f"there were images of {self.classes} of the {among} classes: the "
                 "published figures are means over all, so these classes may be easier or harder"
             )
         if self.published is not None:
             notes.append(
                 "the published figures are of the ImageNet-1k validation set "
                 f"({PUBLISHED_IMAGES:,} images); a standard error is the deviation that chance "
-                f"gives {self.tally.images:,} images"
+                f"gives {counted(self.tally.images, 'image')}"
             )
         elif self.model in zoo.BY_NAME:
             notes.append(f"there are no published figures for {self.model} with this head")
         return tuple(notes)
 
-    def to_json(self) -> dict[str, Any]:
-        """The documented JSON object."""
+    def to_json(self, checkpoint: str) -> EvaluationResult:
+        """The documented JSON object, of the model in a file."""
         return {
-            "status": "pass",
+            **result(str(self.dataset.source)),
+            "checkpoint": checkpoint,
             "model": self.model,
             "data": str(self.dataset.source),
             "num_classes": self.num_classes,
             "resolution": self.resolution,
             "available_images": len(self.dataset.samples) + self.dataset.left,
             "images": self.tally.images,
-            "classes": self.dataset.classes,
+            "classes": self.classes,
             "top1": self.top1.to_json(),
             "top5": self.top5.to_json(),
+            "confusions": [
+                {
+                    "truth": labels.named(confusion.truth, self.dataset.num_classes),
+                    "predicted": labels.named(confusion.predicted, self.dataset.num_classes),
+                    "images": confusion.images,
+                    "of": confusion.of,
+                }
+                for confusion in self.confusions[:CONFUSIONS_SHOWN]
+            ],
             "skipped_images": self.skipped_images,
-            "skipped": [asdict(skipped) for skipped in self.skipped],
+            "skipped": [
+                {"where": item.where, "reason": item.reason, "images": item.images}
+                for item in self.skipped
+            ],
             "notes": list(self.notes),
             "processes": self.processes,
             "device": self.device,
             "engine": self.engine,
             "seconds": self.seconds,
-            "error": None,
         }
+
+    def to_csv(self) -> str:
+        """A row for each image: its class, where that came among the answers, the first five."""
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(TITLES)
+        for answer in self.answers:
+            row: list[object] = [
+                self.dataset.from_root(answer.sample.path),
+                *self._named(answer.sample.label),
+                answer.rank,
+                None if answer.rank is None else str(answer.rank == 1).lower(),
+            ]
+            for number, probability in answer.best:
+                row += (*self._named(number), f"{probability:.6g}")
+            row += [None] * (len(TITLES) - 1 - len(row))
+            rows.writerow([*row, answer.error])
+        return text.getvalue()
+
+    def _named(self, number: int) -> tuple[int | str | None, ...]:
+        return tuple(labels.named(number, self.dataset.num_classes).values())  # type: ignore[arg-type]

@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Final
+from typing import ClassVar, Final
 
-from hornet_convert.errors import DiskError, FileRefusedError, UsageError
+from hornet_convert.errors import DiskError, ErrorCode, FileRefusedError, UsageError
 from hornet_convert.text import printable
 
 SUFFIXES: Final = (
@@ -20,7 +20,7 @@ SUFFIXES: Final = (
 class ImageRefusedError(FileRefusedError):
     """The file is no image that is read: something else, damaged, or far too large."""
 
-    code = "not-an-image"
+    code: ClassVar[ErrorCode] = "not-an-image"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,7 +13,10 @@ from hornet_convert.family import labels
 from hornet_convert.family.labels import ImageClass
 from hornet_convert.images.engine import Logits
 from hornet_convert.images.inference import Model, classify
-from hornet_convert.report.report import error_to_json
+from hornet_convert.report.document import result
+
+if TYPE_CHECKING:
+    from hornet_convert.report.results import ImageResult
 
 BATCH = 16
 
@@ -35,11 +38,11 @@ class Predicted:
     predictions: tuple[Prediction, ...] = ()
     error: HornetConvertError | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """The image as a JSON object."""
+    def to_json(self, skipped: bool = False) -> ImageResult:
+        """The image as a JSON object; `skipped` says that an error counts for nothing."""
         return {
+            **result(self.path, error=self.error, skipped=skipped),
             "path": self.path,
-            "status": "pass" if self.error is None else "error",
             "predictions": [
                 {
                     "class": prediction.number,
@@ -49,7 +52,6 @@ class Predicted:
                 }
                 for prediction in self.predictions
             ],
-            "error": None if self.error is None else error_to_json(self.error),
         }
 
 

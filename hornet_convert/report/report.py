@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from hornet_convert.errors import EXIT_CHECK_FAILED, EXIT_OK, EXIT_UNREACHABLE, HornetConvertError
 from hornet_convert.report.check import Check
 from hornet_convert.report.claims import Claim
+from hornet_convert.report.document import finite, result
 from hornet_convert.report.statistics import BlockStatistics
 from hornet_convert.report.trace import Trace
 from hornet_convert.report.verdict import Verdict, judge
 from hornet_convert.text import listed, printable
 
-ALARM: Final = "A plain pickle.load of this file would be DANGEROUS. Here nothing ran."
+if TYPE_CHECKING:
+    from hornet_convert.family.layouts import Layout
+    from hornet_convert.report.results import Averaged, CheckpointResult, Conversion, Danger, Source
 
-_OF_THE_SOURCE: Final = (
-    "path", "model", "asked", "layout", "container", "num_classes", "sha256", "fingerprint",
-)  # fmt: skip
+ALARM: Final = "A plain pickle.load of this file would be DANGEROUS. Here nothing ran."
 
 Dangers = tuple[tuple[str, str], ...]
 """Names that a plain `pickle.load` would import or call, each with the reason not to."""
@@ -39,7 +39,8 @@ class Report:
     `asked` is the short name of the model that was asked for by name. `claims` are what file and
     weights were compared with; `notes` decide nothing; `ema` tells of averaged weights whether
     they were taken. `source` is where a fetched file came from; `output`, `output_sha256` and
-    `conversion` tell of the written file, `error` why the work could not be done.
+    `conversion` tell of the written file, `error` why the work could not be done, `took` how
+    many seconds each part of it took.
     """
 
     path: str | None = None
@@ -61,6 +62,7 @@ class Report:
     conversion: Mapping[str, Any] | None = None
     error: HornetConvertError | None = None
     statistics: tuple[BlockStatistics, ...] = field(default=(), compare=False)
+    took: Mapping[str, float] = field(default_factory=dict, compare=False)
 
     def __bool__(self) -> bool:
         """Whether nothing went wrong."""
@@ -121,81 +123,42 @@ class Report:
             return self.error.exit_code
         return EXIT_CHECK_FAILED if self.status == "fail" else EXIT_OK
 
-    def to_json(self, seconds: float | None = None) -> dict[str, Any]:
+    def to_json(self, seconds: float | None = None) -> CheckpointResult:
         """The documented JSON object; absent things are null."""
         verdict = self.verdict
         by = None if verdict is None else verdict.claim
         return {
-            "status": self.status,
+            **result(self.asked or self.path or "", checks=self.checks, error=self.error),
             "verdict": None if verdict is None else verdict.word,
             "reference": None
             if by is None
             else {"kind": by.kind, "digits": by.digest, "origin": by.origin},
-            **dangers_to_json(self.dangers),
-            **{name: getattr(self, name) for name in _OF_THE_SOURCE},
-            "checks": [
-                {"code": check.code, "status": check.status, "detail": check.detail}
-                for check in self.checks
-            ],
+            "dangerous": bool(self.dangers),
+            "dangers": dangers_to_json(self.dangers),
+            "path": self.path,
+            "model": self.model,
+            "asked": self.asked,
+            "layout": cast("Layout | None", self.layout),
+            "container": self.container,
+            "num_classes": self.num_classes,
+            "sha256": self.sha256,
+            "fingerprint": self.fingerprint,
             "forward": None if self.trace is None else finite(self.trace.to_json()),
             "notes": list(self.notes),
-            "ema": self.ema,
-            "source": self.source,
+            "ema": cast("Averaged | None", self.ema),
+            "source": cast("Source | None", self.source),
             "output": self.output,
             "output_sha256": self.output_sha256,
-            "conversion": self.conversion,
-            "error": None if self.error is None else error_to_json(self.error),
+            "conversion": cast("Conversion | None", self.conversion),
             "seconds": seconds,
         }
 
 
-def dangers_to_json(dangers: Dangers) -> dict[str, Any]:
-    """The members of the JSON document that tell whether a plain load of a file is dangerous."""
-    return {
-        "dangerous": bool(dangers),
-        "dangers": [{"name": name, "why": why} for name, why in dangers],
-    }
+def dangers_to_json(dangers: Dangers) -> list[Danger]:
+    """The names that make a plain load of a file dangerous, as JSON."""
+    return [{"name": name, "why": why} for name, why in dangers]
 
 
 def dangers_in_words(dangers: Dangers) -> str:
     """The names that make a plain load of a file dangerous, printable, each with the reason."""
     return listed([f"{printable(name)} {why}" for name, why in dangers], "; ")
-
-
-def error_to_json(error: HornetConvertError) -> dict[str, Any]:
-    """The `error` member of the JSON document."""
-    members = ("code", "message", "where", "expected", "found", "hint")
-    return {name: getattr(error, name) for name in members}
-
-
-def summary_to_json(
-    reports: Sequence[Report], seconds: Sequence[float | None] | None = None
-) -> dict[str, Any]:
-    """The JSON document for several models: the worst status, every report, and what each took."""
-    order = ("pass", "error", "fail")
-    worst = max((report.status for report in reports), key=order.index, default="pass")
-    taken = seconds or [None] * len(reports)
-    results = [report.to_json(took) for report, took in zip(reports, taken, strict=True)]
-    return {"status": worst, "results": results}
-
-
-def worst_exit_code(reports: Sequence[Report]) -> int:
-    """The exit code for several models: an absent source must not hide a wrong file.
-
-    A failed check counts most, then what could not be done, last what could not be reached.
-    """
-    codes = {report.exit_code for report in reports}
-    if EXIT_CHECK_FAILED in codes:
-        return EXIT_CHECK_FAILED
-    return max(codes - {EXIT_UNREACHABLE}, default=EXIT_OK) or max(codes, default=EXIT_OK)
-
-
-def finite(value: Any) -> Any:
-    """A JSON value with null in place of every number that JSON has no form for."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return value

@@ -18,11 +18,14 @@ class Probe:
     """The input of the forward check: seeded images, and how many.
 
     `image_size` is one side in pixels, or height and width; None for the model's own resolution.
+    `float32` asks how far the model in float32 is from itself in float64: that says nothing about
+    the file.
     """
 
     image_size: int | tuple[int, int] | None = None
     seed: int = 0
     batch: int = 1
+    float32: bool = False
 
 
 @dataclass(frozen=True)

@@ -87,8 +87,8 @@ FAULTS: dict[int, tuple[Fault, ...]] = {
         wrong(
             "silence always",
             silent(5),
-            says=("127.0.0.1", "tried 4 times"),
-            asked=4,
+            says=("127.0.0.1", "tried 2 times"),
+            asked=2,
             limits=HURRIED,
         ),
         wrong(

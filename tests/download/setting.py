@@ -38,7 +38,8 @@ LIMITS = Limits(
     connections=1,
     least_range=20_000,
 )
-HURRIED = replace(LIMITS, timeout=0.4)  # for a server that never goes on
+# For a server that never goes on.
+HURRIED = replace(LIMITS, timeout=1.0, retries=1, connect_tries=2)
 
 Knows = Literal["index", "digits", "nothing"]
 

@@ -17,6 +17,7 @@ from hornet_convert.download.sources import Source
 from hornet_convert.download.trust import TrustRecord
 from hornet_convert.errors import EXIT_DISK, DiskError
 from hornet_convert.family import zoo
+from tests.documents import parsed
 from tests.download.behaviours import FLIPPED, HALF, cut
 from tests.download.fault_server import FaultServer
 from tests.download.setting import BODY, MODEL, SHA256, get, good, pages, source
@@ -161,10 +162,18 @@ def test_clearing_leaves_what_is_being_fetched(
         assert EXIT_DISK == run(["cache", "clear", "--cache", str(tmp_path)])
     out, err = capsys.readouterr()
     assert f"1 file removed, {N:,} bytes freed" in out
-    assert err.startswith(f"not removed: {part.parents[1]}: ")
-    assert err.endswith(" is using it\n")
+    assert f"found: {part.parents[1]}: " in err
+    assert " is using it\n" in err
     assert part.exists()
     assert not path.exists()
+    with FileLock(part.parents[1] / ".lock"):
+        assert EXIT_DISK == run(["cache", "clear", MODEL.name, "--json", "--cache", str(tmp_path)])
+    document = parsed(capsys.readouterr().out)
+    (row,) = document["results"]
+    assert ("error", EXIT_DISK, document["error"]) == (
+        row["status"], row["exit_code"], row["error"],
+    )  # fmt: skip
+    assert str(part.parents[1]) in row["error"]["found"]
 
 
 def test_clearing_goes_on_after_what_belongs_to_another(

@@ -309,7 +309,7 @@ def test_sources_are_tried_in_order(tmp_path: Path) -> None:
     assert first is not None
     assert "404 Not Found" in first
     assert second is not None
-    assert "tried 3 times" in second
+    assert "tried 2 times" in second
     assert third is None
     assert fetched.expected is not None
     assert SHA256[:8] == fetched.expected.digest

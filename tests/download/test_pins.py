@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from hornet_convert.download.pins import Pin, compared, packaged_pins
 from hornet_convert.download.sources import Source
 from hornet_convert.download.trust import TrustRecord
 from hornet_convert.family import zoo
+from tests.documents import conforms, only
 
 Capture = pytest.CaptureFixture[str]
 
@@ -42,7 +44,7 @@ def mine(tmp_path: Path, ckpt: Path) -> list[str]:
 def verdict(ckpt: Path, cache: list[str], capsys: Capture, *more: str) -> tuple[int, str, str]:
     """Exit code, verdict, and what the verdict rests on."""
     code = run(["verify", "--ckpt", str(ckpt), "--no-forward", "--json", *cache, *more])
-    document = json.loads(capsys.readouterr().out)
+    document = only(capsys.readouterr().out)
     return code, document["verdict"], (document["reference"] or {}).get("origin", "")
 
 
@@ -69,7 +71,9 @@ def test_what_another_saw_makes_it_authentic(
     """Exported by one, merged by another, and named in the verdict; no secret travels."""
     document = exported(mine, "Ada", tmp_path / "pins.json")
     assert "secret" not in document.read_text()
-    (entry,) = json.loads(document.read_text())["pins"]
+    text = json.loads(document.read_text())
+    conforms("pins file", text)
+    (entry,) = text["pins"]
     assert (entry["by"], entry["model"], entry["size"]) == ("Ada", "w8-gf", ckpt.stat().st_size)
     other = ["--cache", str(tmp_path / "other")]
     assert verdict(ckpt, other, capsys)[1] == "consistent"
@@ -82,7 +86,10 @@ def test_what_another_saw_makes_it_authentic(
     assert (code, word) == (0, "authentic")
     assert origin.startswith("the record of Ada (seen on 2")
     # What was merged is not exported as one's own.
-    assert json.loads(exported(other, "Bob", tmp_path / "b.json").read_text()) == {"pins": []}
+    assert json.loads(exported(other, "Bob", tmp_path / "b.json").read_text()) == {
+        "pins": [],
+        "schema_version": 1,
+    }
 
 
 def test_ones_own_record_is_not_anothers(
@@ -101,11 +108,51 @@ def test_agreeing_records_are_both_kept(mine: list[str], tmp_path: Path, capsys:
     text = json.loads(document.read_text())
     text["pins"][0] |= {"id": "another", "by": "Bob", "location": "https://elsewhere/x"}
     document.write_text(json.dumps(text))
-    assert run(["pins", "merge", str(document), *mine]) == 0
+    assert run(["pins", "merge", str(document), "--yes", *mine]) == 0
     out = capsys.readouterr().out
     assert "agrees" in out
     assert "as the trust record (first seen here" in out
     assert len(TrustRecord(Cache(tmp_path / "mine").trust_path).pins()) == 2
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+@pytest.mark.parametrize(("answer", "stored"), [("y", 1), ("n", 0)])
+def test_at_a_terminal_the_pins_are_shown_before_the_question(
+    tmp_path: Path,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+    stored: int,
+    more: list[str],
+) -> None:
+    """No is an answer, not an interruption."""
+    (tmp_path / "pins.json").write_text(json.dumps({"pins": [PIN.__dict__]}))
+    terminal = io.StringIO(f"{answer}\n")
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", terminal)
+    cache = ["--cache", str(tmp_path / "c")]
+    assert run(["pins", "merge", str(tmp_path / "pins.json"), *cache, *more]) == 0
+    shown = capsys.readouterr()
+    assert f"new          tiny  {PIN.sha256}" in (
+        shown.err.partition("?")[0] if more else shown.out
+    )
+    assert "Store 1? [y/N]" in shown.err
+    assert ("Nothing was stored" in shown.err) is not bool(stored)
+    assert not more or stored == json.loads(shown.out)["about"]["stored"]
+    assert stored == len(TrustRecord(Cache(tmp_path / "c").trust_path).pins())
+
+
+def test_where_nobody_can_be_asked_nothing_is_stored_without_yes(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    """The message names the option; the same with it is stored."""
+    (tmp_path / "pins.json").write_text(json.dumps({"pins": [PIN.__dict__]}))
+    command = ["pins", "merge", str(tmp_path / "pins.json"), "--cache", str(tmp_path / "c")]
+    for more in ([], ["--json"]):
+        assert run([*command, *more]) == 2
+        assert "--yes" in "".join(capsys.readouterr())
+        assert not (tmp_path / "c").exists()
+    assert run([*command, "--yes"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -152,6 +199,22 @@ def test_a_document_that_cannot_be_read(text: str, tmp_path: Path, capsys: Captu
     assert "pins export" in reason
     assert "emove" not in reason
     assert not (tmp_path / "c").exists()
+
+
+def test_an_export_replaces_an_export_and_nothing_else(
+    mine: list[str], ckpt: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """No checkpoint, no list, not the record: exit 5, and what stands there stays."""
+    out, other = tmp_path / "pins.json", tmp_path / "other.json"
+    assert exported(mine, "Ada", out).read_text() != exported(mine, "Bob", out).read_text()
+    other.write_text('["mine"]')
+    for path in (ckpt, other, Cache(tmp_path / "mine").trust_path):
+        before = path.read_bytes()
+        assert run(["pins", *mine, "export", "--by", "Ada", "--out", str(path)]) == 5
+        assert "holds no exported pins" in capsys.readouterr().err
+        assert path.read_bytes() == before
+    nothing = exported(["--cache", str(tmp_path / "nothing")], "Ada", out)
+    assert json.loads(nothing.read_text())["pins"] == []
 
 
 def test_a_document_without_names_is_of_nobody_known(tmp_path: Path, capsys: Capture) -> None:

@@ -91,17 +91,18 @@ def test_one_where_ranges_are_not_to_be_had(answer: Answer, knows: Knows, tmp_pa
 def test_a_host_that_allows_two_connections(tmp_path: Path) -> None:
     """Those that are refused leave their part to the others."""
     under_way = threading.Semaphore(2)
-    refused = []
+    refused, full = list[int | None](), threading.Event()
 
     def two_at_most(exchange: Exchange) -> None:
         if not under_way.acquire(blocking=False):
             refused.append(exchange.asked.offset)
+            full.set()
             exchange.head("503 Busy", "Content-Length: 0")
             return
         try:
-            exchange.ranged(BODY, TAG, upto=(exchange.asked.offset or 0) + 500)
-            exchange.wait(0.6)
-            start = (exchange.asked.offset or 0) + 500
+            start = (exchange.asked.offset or 0) + 2000
+            exchange.ranged(BODY, TAG, upto=start)
+            full.wait(15)
             exchange.body(BODY[start : exchange.asked.end])
         finally:
             under_way.release()

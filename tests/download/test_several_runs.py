@@ -30,6 +30,7 @@ from hornet_convert.download.trust import TrustRecord
 from hornet_convert.errors import DiskError, HornetConvertError, UsageError
 from hornet_convert.family import zoo
 from hornet_convert.report.report import Report
+from tests.documents import only, parsed
 from tests.download.behaviours import redirect
 from tests.download.fault_server import Answer, Exchange, FaultServer
 from tests.download.setting import LIMITS as SMALL
@@ -461,7 +462,7 @@ def test_the_commands_for_the_cache(setup: Setup, capsys: pytest.CaptureFixture[
     assert run(["cache", "path", *cache]) == 0
     assert capsys.readouterr().out == f"{setup.cache.folder}\n"
     assert run(["cache", "list", "--json", *cache]) == 0
-    (file,) = json.loads(capsys.readouterr().out)["files"]
+    file = only(capsys.readouterr().out)
     assert (file["model"], file["kind"], file["size"]) == ("w8", "download", len(half(setup)))
     assert file["problem"]
     assert run(["cache", "verify", *cache]) == 1
@@ -469,7 +470,7 @@ def test_the_commands_for_the_cache(setup: Setup, capsys: pytest.CaptureFixture[
     assert run(["cache", "prune", *cache]) == 0
     assert "1 file removed" in capsys.readouterr().out
     assert run(["pins", "--json", *cache]) == 0
-    assert json.loads(capsys.readouterr().out) == {"pins": []}
+    assert parsed(capsys.readouterr().out)["results"] == []
 
 
 def test_a_host_that_allows_one_connection(setup: Setup) -> None:

@@ -28,6 +28,7 @@ from hornet_convert.onnx import fourier, graph
 from hornet_convert.onnx.fourier import rows_forward
 from hornet_convert.onnx.runtime import runtime_check
 from hornet_convert.report.report import Report
+from tests.documents import provenance
 
 
 def made(source: Path, out: Path, *, forward: bool = False, **more: Any) -> Report:
@@ -85,7 +86,7 @@ def test_what_is_asked_for_is_proved(source: Path, tmp_path: Path, words: dict[s
     assert run(["verify", "--ckpt", report.output, "--no-forward"]) == 0
     output = Path(report.output)
     beside = output.with_suffix(".json" if words.get("single_file") else ".onnx.json")
-    statement = json.loads(beside.read_text())
+    statement = provenance(beside.read_text())
     assert statement["subject"] == [
         {"name": output.name, "digest": {"sha256": report.output_sha256}}
     ]
@@ -196,7 +197,7 @@ def test_without_onnxruntime_it_is_not_checked(
 
 def test_without_the_forward_check_it_is_not_run(model: Path) -> None:
     """The record says so."""
-    record = checks_in(json.loads(Path(f"{model}.json").read_text()))
+    record = checks_in(provenance(Path(f"{model}.json").read_text()))
     [row] = [check for check in record["checks"] if check["code"] == "runtime"]
     assert row["status"] == "not checked"
     assert "--no-forward" in row["detail"]

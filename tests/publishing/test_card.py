@@ -1,6 +1,5 @@
 """The card: what the Hub reads of it, and that it claims nothing that was not checked."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from hornet_convert.family import zoo
 from hornet_convert.publishing.card import card
 from hornet_convert.report.claims import Claim
 from hornet_convert.report.report import Report
+from tests.documents import provenance
 from tests.publishing.folders import files
 
 
@@ -50,7 +50,7 @@ def test_of_what_nobody_knows(made: Path) -> None:
     assert "| forward | The reference model computes" in text
     assert "| runtime |" in text
     assert "none of the nine that are registered" in text
-    fingerprint = checks_in(json.loads((made / "model.json").read_text()))["fingerprint"]
+    fingerprint = checks_in(provenance((made / "model.json").read_text()))["fingerprint"]
     assert f"Fingerprint of the weights here: `{fingerprint}`" in text
 
 
@@ -122,7 +122,7 @@ def test_of_edited_weights(published: zoo.Published, tmp_path: Path, edits: Edit
     reason = "rounded to float16" if edits.dtype else "the classifier was left out"
     assert reason in text
     assert ("Rounding moved the outputs" in text) == bool(edits.dtype)
-    assert "verdict" not in checks_in(json.loads((out / "model.json").read_text()))
+    assert "verdict" not in checks_in(provenance((out / "model.json").read_text()))
 
 
 def test_other_weights_of_a_published_file(published: zoo.Published, tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_another_copy_vouches_without_its_path(source: Path, tmp_path: Path) -> 
 
 def publish_sha256(folder: Path) -> str:
     """The SHA-256 of the source of a repository."""
-    record = json.loads((folder / "model.json").read_text())
+    record = provenance((folder / "model.json").read_text())
     return str(checks_in(record)["source"]["sha256"])
 
 

@@ -21,6 +21,7 @@ from hornet_convert.conversion.request import Edits, Onnx, Request
 from hornet_convert.errors import DiskError, NotACheckpointError, UnknownModelError, UsageError
 from hornet_convert.family import zoo
 from hornet_convert.files.reading import sha256_of
+from tests.documents import provenance
 from tests.publishing.folders import NAMES, files
 from tests.usage.pictures import picture
 from tests.verification.test_statement import sign
@@ -32,7 +33,7 @@ def test_what_is_in_it(made: Path) -> None:
     """All files, and nothing else; the record is about each of the others."""
     found = files(made)
     assert NAMES == set(found)
-    record = json.loads(found["model.json"])
+    record = provenance(found["model.json"])
     told = {each["name"]: each["digest"]["sha256"] for each in record["subject"]}
     assert told == {name: sha256_of(made / name)[0] for name in NAMES if name != "model.json"}
     assert checks_in(record)["file"] == "model.safetensors"

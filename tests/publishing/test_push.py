@@ -1,6 +1,5 @@
 """`--push` by the real client to a Hub on loopback: what it gets, and what never leaves."""
 
-import json
 import re
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hornet_convert.cli import run
+from tests.documents import only
 from tests.hub_server import Hub, serving
 from tests.publishing.folders import NAMES, files
 
@@ -45,7 +45,7 @@ def push(hub: Hub, source: Path, out: Path, *more: str, **environment: str) -> d
         check=False,
     )
     assert done.stderr == ""
-    return {**json.loads(done.stdout), "code": done.returncode}
+    return {**only(done.stdout), "code": done.returncode}
 
 
 def test_pushed_and_loaded(hub: Hub, source: Path, tmp_path: Path) -> None:

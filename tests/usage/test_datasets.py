@@ -39,7 +39,7 @@ def test_a_few_class_folders_keep_their_numbers(tmp_path: Path) -> None:
             (f"{TABBY}/sub/c.PNG", 281),
             (f"{TISSUE}/a.JPEG", 999),
         ] == labelled(dataset)
-        assert (1000, 3, ()) == (dataset.num_classes, dataset.classes, dataset.skipped)
+        assert (1000, ()) == (dataset.num_classes, dataset.skipped)
 
 
 def test_a_folder_may_carry_the_words_too(tmp_path: Path) -> None:
@@ -150,6 +150,27 @@ def test_a_csv_names_images_and_classes(tmp_path: Path, titles: str) -> None:
     dataset = read_dataset(tmp_path / "list.csv", 1000)
     assert [("a.jpg", 0), ("sub/b.jpg", 281), ("with, comma.png", 999)] == labelled(dataset)
     assert () == dataset.skipped
+
+
+def test_a_val_txt_has_the_label_last(tmp_path: Path) -> None:
+    """After spaces or a tab, whatever the path: with spaces, commas, quotes in it."""
+    touch(tmp_path, "val/a.JPEG", "b  c 5.jpg", 'it, "s".png')
+    (tmp_path / "val.txt").write_text(
+        f'val/a.JPEG 65\n\nb  c 5.jpg  {TENCH}\nit, "s".png\t999 \nval/a.JPEG\ngone 1\n'
+    )
+    dataset = read_dataset(tmp_path / "val.txt", 1000)
+    assert [("val/a.JPEG", 65), ("b  c 5.jpg", 0), ('it, "s".png', 999)] == labelled(dataset)
+    assert [
+        Skipped("line 5", "2 columns expected, 1 found"), Skipped("line 6", "no such file: gone"),
+    ] == [*dataset.skipped]  # fmt: skip
+
+
+def test_a_csv_may_be_named_txt(tmp_path: Path) -> None:
+    """And its paths may end in a number."""
+    touch(tmp_path, "a 1.jpg", "b 2")
+    (tmp_path / "list.txt").write_text(f"path,label\na 1.jpg, {TENCH}\nb 2,281\n")
+    dataset = read_dataset(tmp_path / "list.txt", 1000)
+    assert [("a 1.jpg", 0), ("b 2", 281)] == labelled(dataset)
 
 
 def test_titles_say_where_the_columns_are(tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
 """`--engine onnxruntime`: the same answers without torch."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from hornet_convert.images.onnx_engine import OnnxEngine
 from hornet_convert.images.predict import predict
 from hornet_convert.images.torch_engine import TorchEngine
 from hornet_convert.model.load import load_model
+from tests.documents import parsed
 
 Capture = pytest.CaptureFixture[str]
 
@@ -49,13 +50,13 @@ def test_an_onnx_model_and_its_weights_are_checkpoints(
     np.testing.assert_allclose(item.logits(pixels), two.logits(pixels), rtol=1e-4, atol=1e-5)
 
 
-def documents(capsys: Capture, arguments: list[str]) -> list[dict[str, object]]:
+def documents(capsys: Capture, arguments: list[str]) -> list[Any]:
     """What a command says with each engine, as JSON."""
     found = []
     for engine in ("torch", "onnxruntime"):
         capsys.readouterr()
         assert run([*arguments, "--engine", engine, "--json"]) == 0
-        found.append(json.loads(capsys.readouterr().out))
+        found.append(parsed(capsys.readouterr().out))
     return found
 
 
@@ -63,15 +64,15 @@ def test_predict_and_eval_answer_alike(capsys: Capture, ckpt: Path, pictures: Pa
     """The same classes in the same order, and the same tally."""
     text = documents(capsys, ["predict", str(pictures), "--ckpt", str(ckpt)])
     classes = [
-        [[p["class"] for p in image["predictions"]] for image in each["images"]]  # type: ignore[attr-defined]
-        for each in text
+        [[p["class"] for p in image["predictions"]] for image in each["results"]] for each in text
     ]
     assert classes[0] == classes[1]
-    assert [each["engine"] for each in text] == ["torch", "onnxruntime"]
+    assert [each["about"]["engine"] for each in text] == ["torch", "onnxruntime"]
     listing = pictures.parent / "list.csv"
     rows = zip(sorted(pictures.glob("*.[!t]*")), classes[0], strict=True)
     listing.write_text("".join(f"{path},{found[0]}\n" for path, found in rows))
-    item, two = documents(capsys, ["eval", str(listing), "--ckpt", str(ckpt)])
+    both = documents(capsys, ["eval", str(listing), "--ckpt", str(ckpt)])
+    item, two = (each["results"][0] for each in both)
     assert item["top1"] == two["top1"]
     assert item["images"] == 5
     assert (item["engine"], two["engine"]) == ("torch", "onnxruntime")

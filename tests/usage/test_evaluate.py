@@ -1,6 +1,6 @@
 """eval: Top-1 and Top-5 are what a direct computation gives, whatever the way it is run."""
 
-import json
+import csv
 import os
 import socket
 import subprocess
@@ -21,7 +21,9 @@ from hornet_convert.images.evaluation import Tally
 from hornet_convert.images.files import ImageRefusedError
 from hornet_convert.images.preprocess import preprocess
 from hornet_convert.images.processes import Processes, ProcessGroupError, joined
+from hornet_convert.images.samples import Sample
 from hornet_convert.model.load import load_model
+from tests.documents import only
 from tests.usage.pictures import picture
 
 Capture = pytest.CaptureFixture[str]
@@ -78,9 +80,7 @@ def document(capsys: Capture, arguments: list[str]) -> tuple[int, dict[str, Any]
     """Exit code and the one JSON document on stdout."""
     capsys.readouterr()
     code = run([*arguments, "--json"])
-    result = json.loads(capsys.readouterr().out)
-    assert isinstance(result, dict)
-    return code, result
+    return code, only(capsys.readouterr().out)
 
 
 def figures(found: dict[str, Any]) -> Tally:
@@ -93,8 +93,15 @@ def figures(found: dict[str, Any]) -> Tally:
 def test_judging_counts_the_first_and_the_first_five() -> None:
     """Row by row; models of fewer than five classes have all among the first five."""
     logits = np.array([[9.0, 8, 7, 6, 5, 4], [4, 5, 6, 7, 8, 9], [1, 2, 3, 4, 5, 6]])
-    assert Tally(3, 1, 2) == judge(logits, np.array([0, 1, 0]))
-    assert Tally(2, 1, 2) == judge(np.array([[1.0, 2], [2, 1]]), np.array([1, 1]))
+    answers = judge(logits, [Sample("a", 0), Sample("b", 1), Sample("c", 0)])
+    assert Tally(3, 1, 2) == Tally.of(answers)
+    assert [1, 5, 6] == [answer.rank for answer in answers]
+    assert [5, 4, 3, 2, 1] == [number for number, _ in answers[1].best]
+    whole = np.exp(logits).sum(1)
+    assert [p for _, p in answers[0].best] == pytest.approx(np.exp(logits[0, :5]) / whole[0])
+    few = judge(np.array([[1.0, 2], [2, 1]]), [Sample("a", 1), Sample("b", 1)])
+    assert Tally(2, 1, 2) == Tally.of(few)
+    assert [2, 2] == [len(answer.best) for answer in few]
 
 
 @pytest.mark.parametrize("batch", [1, 7, 64])
@@ -252,6 +259,102 @@ def test_what_cannot_be_done_is_said(
     assert "Traceback" not in captured.err
 
 
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """The rows of a list, by title."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_row_for_each_image(
+    capsys: Capture, ckpt: Path, folder: Path, images: list[tuple[str, int]],
+    scores: dict[str, dict[str, torch.Tensor]], tmp_path: Path,
+) -> None:  # fmt: skip
+    """Its class, where that came, the first five with their probabilities; what was not read."""
+    (folder / "n01440764").mkdir(exist_ok=True)
+    (folder / "n01440764" / 'a, "bad" one.jpg').touch()
+    listing = tmp_path / "list.csv"
+    command = ["eval", str(folder), "--ckpt", str(ckpt), "--csv", str(listing), "--batch", "4"]
+    code, found = document(capsys, command)
+    rows, classes = rows_of(listing), labels.classes(1000) or ()
+    assert 0 == code
+    assert sorted(row["path"] for row in rows) == [row["path"] for row in rows]
+    [bad] = [row for row in rows if row["error"]]
+    assert ('n01440764/a, "bad" one.jpg', "0", "", "", "the file is empty") == tuple(
+        bad[title] for title in ("path", "truth", "rank", "class_1", "error")
+    )
+    rows.remove(bad)
+    expected = {
+        f"{classes[label].synset}/{name}": (scores["1k"][name].softmax(0), label)
+        for name, label in images
+    }
+    assert expected.keys() == {row["path"] for row in rows}
+    for row in rows:
+        shares, label = expected[row["path"]]
+        best = shares.argsort(descending=True).tolist()
+        assert (str(label), str(1 + best.index(label))) == (row["truth"], row["rank"])
+        assert row["correct"] == ("true" if best[0] == label else "false")
+        assert row["truth_label"] == classes[label].words
+        for place, number in enumerate(best[:5], 1):
+            named = (str(number), classes[number].synset, classes[number].words)
+            assert named == tuple(row[f"{t}_{place}"] for t in ("class", "synset", "label"))
+            assert float(row[f"probability_{place}"]) == pytest.approx(float(shares[number]), 1e-4)
+    assert found["top1"]["correct"] == sum(row["correct"] == "true" for row in rows)
+    assert found["top5"]["correct"] == sum(int(row["rank"]) <= 5 for row in rows)
+
+
+def test_a_list_replaces_a_list_and_nothing_else(
+    capsys: Capture, ckpt: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the one that the labels come from, which was named by mistake: exit 5, nothing begun."""
+    ours, theirs = tmp_path / "ours.csv", tmp_path / "labels.csv"
+    image = next(path for path in folder.rglob("*.jpg"))
+    theirs.write_text(f"path,label\n{image},5\n")
+    command = ["eval", str(theirs), "--ckpt", str(ckpt), "--csv"]
+    assert [0, 0] == [run([*command, str(ours)]) for _ in range(2)]
+    assert 1 == len(rows_of(ours))
+    capsys.readouterr()
+    monkeypatch.setattr("hornet_convert.images.evaluate.evaluate", None)
+    for more, what in (([str(theirs)], "list"), ([str(ours), "--report", str(theirs)], "report")):
+        assert 5 == run([*command, *more])
+        assert f"would replace a file that is not a {what}" in capsys.readouterr().err
+    assert 2 == run([*command, str(ours), "--report", f"{tmp_path}/./ours.csv"])
+    assert "--report and --csv name the same file" in capsys.readouterr().err
+    assert theirs.read_text() == f"path,label\n{image},5\n"
+
+
+def test_classes_that_are_confused_are_named(
+    capsys: Capture, ckpt: Path, tmp_path: Path, pictures: Path,
+    scores: dict[str, dict[str, torch.Tensor]],
+) -> None:  # fmt: skip
+    """The most frequent pair first, with how many of the class; once is not shown on stdout."""
+    orders = {n: s.argsort(descending=True).tolist() for n, s in scores["1k"].items()}
+    first, second = orders["a.jpg"][:2]
+    other = next(n for n in orders["b.JPEG"][1:] if n not in (first, second))
+    rows = [("a.jpg", second)] * 2 + [("a.jpg", first), ("b.JPEG", other)]
+    listing = tmp_path / "val.txt"
+    listing.write_text("".join(f"{pictures / name} {label}\n" for name, label in rows))
+    code, found = document(capsys, ["eval", str(listing), "--ckpt", str(ckpt)])
+    assert 0 == code
+    classes = labels.classes(1000) or ()
+    assert {
+        "truth": {
+            "class": second, "synset": classes[second].synset, "label": classes[second].words,
+        },
+        "predicted": {
+            "class": first, "synset": classes[first].synset, "label": classes[first].words,
+        },
+        "images": 2,
+        "of": 2,
+    } == found["confusions"][0]  # fmt: skip
+    assert 1 == found["confusions"][1]["images"]
+    assert 2 == len(found["confusions"])
+    assert 0 == run(["eval", str(listing), "--ckpt", str(ckpt)])
+    shown = capsys.readouterr().out
+    [row] = [line for line in shown.splitlines() if " of " in line and "images" not in line]
+    assert row.split()[0] == str(second)
+    assert row.endswith("2 of 2")
+
+
 def start(rank: int, port: int, *command: str) -> subprocess.Popen[str]:
     """Python as one process of two, as torchrun starts it."""
     return subprocess.Popen(
@@ -278,11 +381,14 @@ def test_two_processes_count_every_image_once(ckpt: Path, folder: Path) -> None:
     (first / "worse.jpg").write_bytes(b"")
     port = free_port()
     command = ["-m", "hornet_convert", "eval", str(folder), "--ckpt", str(ckpt), "--json"]
-    both = [start(rank, port, *command) for rank in (0, 1)]
+    listing = folder.parent / "list.csv"
+    both = [start(rank, port, *command, "--csv", str(listing)) for rank in (0, 1)]
     (out, err), (other_out, other_err) = (process.communicate(timeout=300) for process in both)
     assert [0, 0] == [process.returncode for process in both], err + other_err
     assert "" == other_out
-    found = json.loads(out)
+    rows = rows_of(listing)
+    assert 27 == len({row["path"] for row in rows}) == len(rows)
+    found = only(out)
     assert (2, Tally(25, 5, 15, 2)) == (found["processes"], figures(found))
     assert [f"{first.name}/bad.jpg", f"{first.name}/worse.jpg"] == [
         each["where"] for each in found["skipped"]

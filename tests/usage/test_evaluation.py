@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hornet_convert.images.evaluation import Accuracy, Evaluation, Tally
-from hornet_convert.images.samples import Dataset, Sample, Skipped
+from hornet_convert.images.samples import Answer, Dataset, Sample, Skipped
 
 
 def dataset(classes: int = 1000, images: int = 50, left: int = 0) -> Dataset:
@@ -19,7 +19,16 @@ def dataset(classes: int = 1000, images: int = 50, left: int = 0) -> Dataset:
     return Dataset(Path("val"), Path("val"), 1000, samples, left=left)
 
 
-TINY = Evaluation("tiny", 1000, 224, dataset(), Tally(50_000, 41_420, 48_120))
+def answers(on: Dataset, cut: int = 0) -> tuple[Answer, ...]:
+    """The right one on each image, but for the last ones, which are cut."""
+    right = [Answer(sample, 1, ((sample.label, 1.0),)) for sample in on.samples]
+    for place in range(len(right) - cut, len(right)):
+        right[place] = Answer(right[place].sample, error="cut")
+    return tuple(right)
+
+
+ALL = dataset()
+TINY = Evaluation("tiny", 1000, 224, ALL, Tally(50_000, 41_420, 48_120), answers=answers(ALL))
 
 
 def test_the_difference_is_counted_in_standard_errors_of_the_published_share() -> None:
@@ -65,19 +74,29 @@ def test_other_models_have_no_published_figures(changed: dict[str, Any]) -> None
 
 def test_notes_say_what_limits_the_comparison() -> None:
     """A 21k head, few classes, a limit."""
-    few = replace(TINY, dataset=dataset(10, 10, 400), tally=Tally(90, 80, 85, 10))
-    assert any("10 of the 1000 classes" in note for note in few.notes)
+    ten = dataset(10, 10, 400)
+    few = replace(TINY, dataset=ten, tally=Tally(90, 80, 85, 10), answers=answers(ten, cut=10))
+    assert any("images of 9 of the 1000 classes" in note for note in few.notes)
+    assert 9 == few.classes
     assert "--limit: 100 of 500 images, spread evenly over all" in few.notes
     large = replace(TINY, model="large", num_classes=10459)
     assert any("of the 10459 outputs only the 1000" in note for note in large.notes)
     assert any("no published figures for large" in note for note in large.notes)
 
 
+def test_one_image_is_one_image() -> None:
+    """Of two, of which the other could not be read: of its class nothing was seen."""
+    two = dataset(2, 1)
+    evaluation = replace(TINY, dataset=two, tally=Tally(1, 1, 1, 1), answers=answers(two, cut=1))
+    assert 1 == evaluation.to_json("a.pth")["classes"]
+    assert evaluation.notes[-1].endswith("chance gives 1 image")
+
+
 def test_what_was_skipped_is_counted_in_images() -> None:
     """A folder counts as its images, a row as one."""
     evaluation = replace(TINY, skipped=(Skipped("cats/", "?", 7), Skipped("a.jpg", "cut")))
     assert 8 == evaluation.skipped_images
-    document = evaluation.to_json()
+    document = evaluation.to_json("a.pth")
     assert 8 == document["skipped_images"]
     assert {"where": "cats/", "reason": "?", "images": 7} == document["skipped"][0]
     assert ("pass", None) == (document["status"], document["error"])

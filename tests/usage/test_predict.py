@@ -1,6 +1,5 @@
 """predict: the most probable classes of each image, as the model alone would give them."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from hornet_convert.images.predict import most_probable, predict
 from hornet_convert.images.preprocess import preprocess
 from hornet_convert.model.hornet import HorNet
 from hornet_convert.model.load import load_model
+from tests.documents import parsed
 from tests.usage.pictures import picture
 
 Capture = pytest.CaptureFixture[str]
@@ -27,8 +27,8 @@ def document(capsys: Capture, arguments: list[str]) -> tuple[int, dict[str, Any]
     """Exit code and the one JSON document on stdout."""
     capsys.readouterr()
     code = run([*arguments, "--json"])
-    result = json.loads(capsys.readouterr().out)
-    assert isinstance(result, dict)
+    result = parsed(capsys.readouterr().out)
+    assert code == result["exit_code"]
     return code, result
 
 
@@ -131,12 +131,13 @@ def test_json_has_everything(
     """Class, synset, label, probability of every image of a folder; nothing else on stdout."""
     path, count = (ckpt, 1000) if head == "1k" else (ckpt_21k, 10459)
     code, found = document(capsys, ["predict", str(pictures), "--ckpt", str(path)])
-    assert (0, "pass", "w8", count) == (code, found["status"], found["model"], found["num_classes"])
-    assert (str(path), 224, None) == (found["checkpoint"], found["resolution"], found["error"])
+    model: Any = found["about"]
+    assert (0, "w8", count, None) == (code, model["model"], model["num_classes"], found["error"])
+    assert (str(path), 224, "torch") == (model["checkpoint"], model["resolution"], model["engine"])
     names = ["a.jpg", "b.JPEG", "c.png", "d.webp", "e.gif"]
-    assert names == [Path(image["path"]).name for image in found["images"]]
+    assert names == [Path(image["path"]).name for image in found["results"]]
     model, classes = load_model(path), labels.classes(count) or ()
-    for image in found["images"]:
+    for image in found["results"]:
         expected = directly(model, Path(image["path"]), 5)
         assert ("pass", None) == (image["status"], image["error"])
         assert [
@@ -162,11 +163,20 @@ def test_a_bad_image_among_good_ones_is_named_and_skipped(
     files = [str(tmp_path / "cut.jpg"), str(tmp_path / "good.jpg")]
     assert 4 == run(["predict", *files, *arguments])
     code, found = document(capsys, ["predict", *files, *arguments])
-    assert (4, "error", ["error", "pass"]) == (
-        code, found["status"], [image["status"] for image in found["images"]],
+    assert (4, ["error", "pass"]) == (code, [image["status"] for image in found["results"]])
+    assert "not-an-image" == found["results"][0]["error"]["code"]
+    assert found["results"][0]["error"] == found["error"]
+    for images in (files[:1], [*files, *files[1:] * 6]):  # one or eight of them: all the same
+        code, many = document(capsys, ["predict", *images, *arguments])
+        assert (4, found["error"]) == (code, many["error"])
+        assert found["results"][0] == many["results"][0]
+        assert [0] * (len(images) - 1) == [each["exit_code"] for each in many["results"][1:]]
+    code, found = document(capsys, ["predict", str(tmp_path), *arguments])
+    assert (0, None, ["skipped", "pass"]) == (
+        code, found["error"], [image["status"] for image in found["results"]],
     )  # fmt: skip
-    assert "not-an-image" == found["images"][0]["error"]["code"]
-    assert 1 == len(found["images"][1]["predictions"])
+    assert "not-an-image" == found["results"][0]["error"]["code"]
+    assert 1 == len(found["results"][1]["predictions"])
     (tmp_path / "good.jpg").unlink()
     assert 4 == run(["predict", str(tmp_path), *arguments])
 

@@ -4,7 +4,6 @@ import hashlib
 import json
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from hornet_convert.download.edges import Event
 from hornet_convert.errors import CheckFailedError, HornetConvertError, SourceUnreachableError
 from hornet_convert.family import zoo
 from hornet_convert.model.load import load_model
+from tests.documents import parsed
 from tests.usage.pictures import picture
 
 
@@ -37,7 +37,7 @@ def mirror(tmp_path: Path) -> Path:
 @pytest.fixture
 def settings(tmp_path: Path, mirror: Path) -> Download:
     """A cache of its own, and the mirror alone."""
-    return Download(Cache.at(tmp_path / "cache"), (str(mirror),), "mirror")
+    return Download(Cache.at(tmp_path / "cache"), (str(mirror),), "mirror", forward=False)
 
 
 def test_it_is_fetched_and_converted_once(mirror: Path, settings: Download) -> None:
@@ -130,19 +130,27 @@ def test_a_second_process_waits_for_the_first(
     lock = settings.cache.folder / "w8/converted/.lock"
     lock.parent.mkdir(parents=True)
     program = (
-        "import filelock, sys, time\n"
+        "import filelock, sys\n"
         "with filelock.FileLock(sys.argv[1]):\n"
         "    print('held', flush=True)\n"
-        "    time.sleep(1.5)\n"
+        "    sys.stdin.read()\n"
     )
     text: list[Event] = []
     command = [sys.executable, "-c", program, str(lock)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as holder:
+        assert holder.stdin is not None
         assert holder.stdout is not None
+        release = holder.stdin.close
+
+        def told(event: Event) -> None:
+            text.append(event)
+            if event.phase == "waiting":
+                assert not list(lock.parent.glob("*.safetensors"))
+                release()
+
         assert "held" == holder.stdout.readline().strip()
-        start = time.monotonic()
-        path = pretrained(row, settings, events=text.append)
-        assert time.monotonic() - start > 0.5
+        path = pretrained(row, settings, events=told)
     assert path.is_file()
     (waiting,) = [event.detail for event in text if event.phase == "waiting"]
     assert "is converting it" in (waiting or "")
@@ -185,7 +193,7 @@ def test_predict_by_name_uses_it(
     ]  # fmt: skip
     for _ in range(2):
         assert 0 == run(arguments)
-        found = json.loads(capsys.readouterr().out)
-        assert ("w8", 1000) == (found["model"], found["num_classes"])
-        assert str(pretrained(row, settings)) == found["checkpoint"]
-        assert 5 == len(found["images"][0]["predictions"])
+        found = parsed(capsys.readouterr().out)
+        assert ("w8", 1000) == (found["about"]["model"], found["about"]["num_classes"])
+        assert str(pretrained(row, settings)) == found["about"]["checkpoint"]
+        assert 5 == len(found["results"][0]["predictions"])

@@ -17,6 +17,7 @@ from hornet_convert.comparison.outcome import Comparison, Reshaped
 from hornet_convert.errors import FileRefusedError, UsageError
 from hornet_convert.numbers.casting import CASTABLE
 from hornet_convert.numbers.elements import numbers
+from tests.documents import only
 
 Capture = pytest.CaptureFixture[str]
 Weights = dict[str, torch.Tensor]
@@ -274,7 +275,7 @@ def test_on_the_command_line(tmp_path: Path, weights: Weights, capsys: Capture) 
     a, b = str(tmp_path / "a.pth"), str(tmp_path / "b.pth")
     for other, code in ((a, 0), (b, 1)):
         assert code == run(["compare", a, other, "--json"])
-        document = json.loads(capsys.readouterr().out)
+        document = only(capsys.readouterr().out)
         assert (code == 0) == document["equal"]
         assert ("pass" if code == 0 else "fail") == document["status"]
     members = {"a", "b", "missing", "added", "reshaped", "changed", "blocks", "sentence"}

@@ -15,6 +15,7 @@ from hornet_convert.report.check import Check
 from hornet_convert.report.report import Report
 from hornet_convert.report.trace import Probe
 from tests.conversion.run import proof_of
+from tests.documents import parsed
 
 Capture = pytest.CaptureFixture[str]
 FIRST = ["first", "to", "differ"]
@@ -27,23 +28,25 @@ def damaged(tmp_path: Path, **damage: torch.Tensor) -> Check:
     return proof_of(source, tmp_path / "target.pth").check
 
 
-@pytest.mark.parametrize("probe", [Probe(64), Probe((32, 96), batch=3), Probe(64, seed=5)], ids=str)
+@pytest.mark.parametrize(
+    "probe", [Probe(64), Probe((32, 96), batch=3), Probe(64, 5, float32=True)], ids=str
+)
 def test_the_images_are_as_asked(tmp_path: Path, probe: Probe) -> None:
     """Size, seed and batch are used and reported, and right weights pass at any of them."""
     report = verify(small.write(tmp_path / "in.pth", "official-zip", "w8-gf"), probe=probe)
     assert report, report.checks
-    forward = report.to_json()["forward"]
+    forward: Any = report.to_json()["forward"]
     size = probe.image_size
     assert (list(size) if isinstance(size, tuple) else [size, size]) == forward["image_size"]
     assert (forward["seed"], forward["batch"]) == (probe.seed, probe.batch)
     assert len(forward["parts"]) == 31
-    assert 0 < forward["float32"] < 1e-5
+    assert 0 < forward["float32"] < 1e-5 if probe.float32 else forward["float32"] is None
 
 
 def test_another_seed_is_another_image(tmp_path: Path) -> None:
     """The same seed gives the same outputs, another one others."""
     path = small.write(tmp_path / "in.pth", "official-zip", "w8")
-    reports = [verify(path, probe=Probe(32, seed)).to_json() for seed in (0, 0, 1)]
+    reports: list[Any] = [verify(path, probe=Probe(32, s)).to_json() for s in (0, 0, 1)]
     outputs = [report["forward"]["parts"][-1]["largest"] for report in reports]
     assert outputs[0] == outputs[1] != outputs[2]
 
@@ -77,7 +80,7 @@ def test_outputs_that_are_no_numbers_fail_and_are_null_in_the_json(tmp_path: Pat
     """NaN and infinity on either side never pass for agreement."""
     check = damaged(tmp_path, **{"stem.1.bias": torch.full((8,), torch.nan)})
     assert check.status == "fail"
-    document = Report(path="x", sha256="0" * 64, checks=(check,)).to_json()
+    document: Any = Report(path="x", sha256="0" * 64, checks=(check,)).to_json()
     assert document["forward"]["parts"][0]["relative"] is None
     json.dumps(document, allow_nan=False)
 
@@ -88,12 +91,22 @@ def test_on_the_command_line(tmp_path: Path, capsys: Capture) -> None:
 
     def forward(options: str, code: int) -> Any:
         assert code == run(["verify", "--ckpt", path, "--json", *options.split()])
-        return json.loads(capsys.readouterr().out).get("forward")
+        results = parsed(capsys.readouterr().out)["results"]
+        return results[0]["forward"] if results else None
 
-    made = forward("--image-size 32x64 --seed 3 --batch 2", 0)
+    made = forward("--image-size 32x64 --seed 3 --batch 2 --float32", 0)
     assert made["image_size"] == [32, 64]
     assert (made["seed"], made["batch"]) == (3, 2)
     assert made["first_diverging"] is None
-    for wrong in ("--image-size 31", "--image-size big", "--batch 0", "--seed 1 --no-forward"):
+    assert made["float32"] < 1e-5
+    assert 0 == run(["verify", "--ckpt", path, "--image-size", "32", "--float32"])
+    assert "in float32 the outputs are within" in capsys.readouterr().out
+    for wrong in (
+        "--image-size 31",
+        "--image-size big",
+        "--batch 0",
+        "--seed 1 --no-forward",
+        "--float32 --no-forward",
+    ):
         forward(wrong, 2)
     assert forward("--no-forward", 0) is None

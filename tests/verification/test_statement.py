@@ -20,6 +20,7 @@ from hornet_convert.checks.statement import PAYLOAD, claims_beside
 from hornet_convert.cli import run
 from hornet_convert.conversion.request import Request
 from hornet_convert.errors import CheckFailedError, HornetConvertError, MalformedError, UsageError
+from tests.documents import provenance
 
 Make = Callable[[], Any]
 KEYS: dict[str, Make] = {
@@ -66,7 +67,7 @@ def verdict(result: Path, key: Path | None = None) -> str:
 
 def test_the_record_is_a_statement_of_the_result(result: Path) -> None:
     """By the field names of in-toto and SLSA; the file it names is the one beside it."""
-    record = json.loads(result.with_suffix(".json").read_text())
+    record = provenance(result.with_suffix(".json").read_text())
     assert record["_type"] == "https://in-toto.io/Statement/v1"
     assert record["predicateType"] == "https://slsa.dev/provenance/v1"
     (subject,) = record["subject"]

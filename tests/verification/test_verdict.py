@@ -1,7 +1,6 @@
 """Authentic, identified, consistent, failed: which word a file gets, and what decides it."""
 
 import hashlib
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from hornet_convert.family import zoo
 from hornet_convert.report.claims import Claim, given
 from hornet_convert.report.verdict import judge
 from tests.conversion.run import row
+from tests.documents import only, provenance
 
 Capture = pytest.CaptureFixture[str]
 
@@ -195,7 +195,7 @@ def test_convert_writes_nothing_below_what_is_required(tmp_path: Path, ckpt: Pat
     known = [Claim(hashlib.sha256(ckpt.read_bytes()).hexdigest(), "a friend")]
     report = convert(ckpt, Request(out, claims=known, require=["authentic"]), forward=False)
     assert report
-    record = checks_in(json.loads(Path(report.output or "").with_suffix(".json").read_text()))
+    record = checks_in(provenance(Path(report.output or "").with_suffix(".json").read_text()))
     assert record["verdict"] == "authentic"
     assert record["reference"]["origin"] == "a friend"
 
@@ -219,7 +219,7 @@ def test_the_verdict_on_the_command_line(tmp_path: Path, ckpt: Path, capsys: Cap
     ]
     for arguments, code, expected in cases:
         assert code == run([*common, *arguments, "--json"])
-        document = json.loads(capsys.readouterr().out)
+        document = only(capsys.readouterr().out)
         assert expected == document["verdict"]
         assert ("pass" if code == 0 else "fail") == document["status"]
         assert code == run([*common, *arguments])
@@ -230,4 +230,4 @@ def test_what_could_not_be_done_has_no_verdict(tmp_path: Path, capsys: Capture) 
     """A file that is no checkpoint was not found wrong: there is nothing to judge."""
     (tmp_path / "page.pth").write_text("<html><title>gone</title></html>")
     assert 4 == run(["verify", "--ckpt", str(tmp_path / "page.pth"), "--json"])
-    assert json.loads(capsys.readouterr().out)["verdict"] is None
+    assert only(capsys.readouterr().out)["verdict"] is None
