@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help env check format test zoo demo validate bench fuzz mutants clean
+.PHONY: help env check format test docs picture zoo demo validate bench fuzz mutants dist clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -25,9 +25,16 @@ format: env ## rewrite to the house format
 	$(BIN)/ruff check --fix .
 
 test: env ## the test suite, on all cores
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto  # one process a core, one thread each
+	@# A process a core, one thread each; bytecode is kept, because the tests start many processes.
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n auto --dist worksteal
 
-zoo: env ## a mirror of all nine: seeded full-size files, about 3.5 GB in .zoo
+docs: env ## the documentation, in site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+picture: env ## the picture in README, made from a real run
+	$(BIN)/python -m fixtures.picture
+
+zoo: env ## a mirror of all nine: seeded full-size files, about 4.1 GB in .zoo
 	$(BIN)/python -m fixtures.zoo .zoo
 
 demo: env ## fetch, convert and verify one embedded full-size checkpoint over loopback
@@ -44,14 +51,11 @@ validate: zoo ## all nine, full size, fetched over loopback HTTP and checked
 		--mirror {mirror} --cache .zoo/cache --no-keep --onnx \
 		--json .zoo/validate.json --junit .zoo/validate.xml
 	$(BIN)/python -m fixtures.results .zoo --check
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto -m rest tests/model
 
-bench: env ## time and memory beside what others do for the same work
-	@status=0; \
-	$(BIN)/python -m benchmarks.conversion .zoo/bench --json .zoo/bench.json || status=1; \
-	$(BIN)/python -m benchmarks.download --json .zoo/bench-download.json || status=1; \
-	$(BIN)/python -m benchmarks.verify .zoo/bench --json .zoo/bench-verify.json || status=1; \
-	$(BIN)/python -m benchmarks.model --json .zoo/bench-model.json || status=1; \
-	exit $$status
+bench: env ## time and memory beside what others do for the same work; AGAINST=FILE, ONLY="verify tiny,load"
+	$(BIN)/python -m benchmarks .zoo/bench --json .zoo/bench.json \
+		$(if $(ONLY),--only '$(ONLY)') $(if $(AGAINST),--against '$(AGAINST)')
 
 fuzz: env ## ten minutes: two readers, mutated files, killed conversions and downloads, interrupts
 	$(BIN)/python -m fuzz.readers --minutes 5
@@ -63,5 +67,10 @@ fuzz: env ## ten minutes: two readers, mutated files, killed conversions and dow
 mutants: env ## plausible bugs put into the conversion, one at a time: its proof has to see each
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m mutants
 
+dist: env ## sdist and wheel of the last commit, the same bytes wherever they are built
+	rm -rf dist
+	$(BIN)/python -m release.dist dist
+	$(BIN)/twine check --strict dist/*
+
 clean: ## remove everything that was built
-	rm -rf $(VENV) .zoo demo build dist *.egg-info .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .zoo demo site build dist *.egg-info .mypy_cache .ruff_cache .hypothesis
