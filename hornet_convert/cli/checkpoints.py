@@ -12,7 +12,6 @@ import click
 from hornet_convert.bars import Bars
 from hornet_convert.cli import asked, options, output, pages
 from hornet_convert.errors import EXIT_CHECK_FAILED, EXIT_OK, UsageError, as_ours
-from hornet_convert.report.document import so_far
 from hornet_convert.report.report import Report
 from hornet_convert.report.trace import Probe
 
@@ -118,13 +117,9 @@ def _each(
                     raise
                 report = Report(path=str(file), error=as_ours(error))
             reports.append(report)
-            if as_json:
-                so_far.append({**report.to_json(None), "subject": str(file)})
-                continue
             with bars.aside():
-                output.show(report, verbose)
-    problems = pages.of_reports(html, reports)
-    return output.finish(reports, as_json, [*map(str, files)], problems)
+                output.tell(report, as_json, verbose, str(file))
+    return output.finish(reports, as_json, pages.of_reports(html, reports))
 
 
 @click.command("compare")

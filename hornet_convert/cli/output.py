@@ -14,12 +14,22 @@ import click
 
 from hornet_convert.errors import EXIT_OK, HornetConvertError, as_ours
 from hornet_convert.interrupts import LOCK, last_words
-from hornet_convert.report.document import command_of, document, finite, worst_exit_code
+from hornet_convert.report.document import command_of, document, finite, so_far, worst_exit_code
 from hornet_convert.report.report import Report, dangers_in_words
 from hornet_convert.text import printable
 
 if TYPE_CHECKING:
     from hornet_convert.report.results import CheckpointResult
+
+
+def tell(report: Report, as_json: bool, verbose: bool, subject: str | None = None) -> None:
+    """Show one report, or keep it for the document, there as what it was named: `subject`."""
+    if not as_json:
+        show(report, verbose)
+        return
+    told = report.to_json()
+    told["subject"] = subject or told["subject"]
+    so_far.append(told)
 
 
 def show(report: Report, verbose: bool = False) -> None:
@@ -36,19 +46,14 @@ def show(report: Report, verbose: bool = False) -> None:
 def finish(
     reports: Sequence[Report],
     as_json: bool,
-    subjects: Sequence[str] | None = None,
     problems: Sequence[HornetConvertError] = (),
 ) -> int:
-    """End a command whose reports were shown: the JSON document, or the table of several.
+    """End a command whose reports were told: the JSON document, or the table of several.
 
-    `subjects` are what the reports are about as it was named, where they do not know that;
-    `problems` those of the files beside the outcome. Returns the exit code.
+    `problems` are those of the files beside the outcome. Returns the exit code.
     """
     if as_json:
-        results = reports_to_json(reports)
-        for result, subject in zip(results, subjects or (), strict=False):
-            result["subject"] = subject
-        return print_document(results, problems)
+        return print_document(so_far, problems)
     if len(reports) > 1:
         from hornet_convert.cli.render import print_several
 

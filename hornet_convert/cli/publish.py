@@ -86,6 +86,5 @@ def publish_command(
             events=bars.download,
             progress=bars.conversion,
         )
-    if not as_json:
-        output.show(report, verbose)
-    return output.finish([report], as_json, subjects=[what])
+    output.tell(report, as_json, verbose, what)
+    return output.finish([report], as_json)

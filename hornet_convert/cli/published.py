@@ -111,15 +111,13 @@ def fetch_command(
             models, download, request, events=bars.download, progress=bars.conversion
         ):
             reports.append(report)
-            if as_json:
-                so_far.append(report.to_json(None))
-                continue
             with bars.aside():
-                output.show(report, verbose)
+                output.tell(report, as_json, verbose)
         say(asked.cache_line(download.cache, "after"))
     order = [model.name for model in models]
     reports.sort(key=lambda report: order.index(report.asked or ""))
-    return output.finish(reports, as_json, problems=pages.of_reports(html, reports))
+    so_far.sort(key=lambda result: order.index(result["subject"]))
+    return output.finish(reports, as_json, pages.of_reports(html, reports))
 
 
 @click.command("validate")
